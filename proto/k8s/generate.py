@@ -47,7 +47,11 @@ FORMS = {
     'apiextensions.v1.JSONSchemaPropsOrStringArray': 'SCHEMA_OR_STRINGS',
 }
 # protoc-c appends "_" to members that are C or C++ keywords.
-KEYWORDS = {'default', 'enum', 'namespace', 'not', 'operator'}
+KEYWORDS = set('''and asm auto bool break case catch char class const continue default delete do
+    double else enum explicit extern false float for friend goto if inline int long mutable namespace
+    new not operator or private protected public register return short signed sizeof static struct
+    switch template this throw true try typedef typeid typename union unsigned using virtual void
+    volatile while xor'''.split())
 
 
 def full_package(short):
