@@ -10,6 +10,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/buf.h"
+#include "common/base/conf.h"
 #include "common/base/log.h"
 #include "common/base/source.h"
 #include "common/base/status.h"
@@ -81,12 +82,38 @@ static void uuid_has_version_4(void **state)
 	assert_non_null(strchr("89ab", uuid[19]));
 }
 
+static void conf_names_the_bad_line(void **state)
+{
+	static const char good[] = "# c\n a = 1 \nb=\na = x y\n";
+	static const char *const known[] = { "a", NULL };
+	struct status st = { 0 };
+	struct conf c;
+	long long n;
+
+	(void)state;
+	assert_int_equal(conf_parse(&c, "f", good, strlen(good), &st), 0);
+	assert_string_equal(conf_get(&c, "a", ""), "x y");
+	assert_string_equal(conf_get_nth(&c, "a", 0), "1");
+	assert_null(conf_get_nth(&c, "a", 2));
+	assert_string_equal(conf_get(&c, "b", "?"), "");
+	assert_int_equal(conf_number(&c, "a", 0, 0, 9, &n, &st), -EINVAL);
+	assert_string_equal(st.message, "f:4: a must be a number from 0 to 9");
+	assert_int_equal(conf_check_keys(&c, known, &st), -EINVAL);
+	assert_string_equal(st.message, "f:3: there is no setting called b");
+	conf_fini(&c);
+	assert_int_equal(conf_parse(&c, "f", "a=1\nnonsense\n", 13, &st), -EINVAL);
+	assert_string_equal(st.message, "f:2: not of the form key = value");
+	conf_fini(&c);
+	status_fini(&st);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(buffer_grows_and_shrinks), cmocka_unit_test(arena_keeps_its_budget),
 		cmocka_unit_test(status_knows_kubernetes_words), cmocka_unit_test(log_values_are_quoted),
 		cmocka_unit_test(uuid_has_version_4),
+		cmocka_unit_test(conf_names_the_bad_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
