@@ -95,7 +95,22 @@ struct object {
 	size_t n_claims;
 	struct facts facts;
 	unsigned refs;
+	size_t memory_bytes; /* Of this block. */
+	uint64_t hash;       /* Its part of store_hash(). */
 };
+
+/* What an object is made of; everything is copied. */
+struct object_values {
+	const struct kind *kind;
+	const char *namespace, *name;
+	uint64_t created_revision, revision;
+	struct bytes packed;
+	const char *const *claims;
+	size_t n_claims;
+};
+
+/* With one reference, which is the caller's. */
+struct object *object_create(const struct object_values *values);
 
 struct object *object_ref(const struct object *o);
 void object_unref(struct object *o);

@@ -12,12 +12,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/base/buf.h"
 #include "common/base/status.h"
 #include "controlplane/store/object.h"
 
 struct store;
+
+/* The newest feature level of entries and snapshots that this build knows. */
+#define STORE_LEVEL 1u
 
 struct store_limits {
 	size_t history_bytes; /* Old and new versions kept for watchers. */
@@ -41,7 +45,8 @@ uint64_t store_hash(const struct store *s);
 
 struct plan_result {
 	int rc;            /* 0; -EEXIST, -ENOENT, -ESTALE: a precondition failed; -EADDRINUSE: a claim
-	                    * is taken; -EKEYEXPIRED: the session is gone or the result forgotten. */
+	                    * is taken; -EKEYEXPIRED: the session is gone or the result forgotten;
+	                    * -ENOBUFS, -ENOSPC: too many results in the session, too many sessions. */
 	uint64_t revision; /* Of the last operation that changed something, or of the object that stayed. */
 	size_t failed;     /* Index of the precondition or operation that failed. */
 };
@@ -51,6 +56,11 @@ struct plan_result {
  * checkpoint that disagrees with our state, is -EBADMSG: the caller exits. */
 int store_apply(struct store *s, struct bytes entry, const struct plan_result **ret_results,
 		size_t *ret_n, struct status *st);
+
+/* What a session's write led to, when that is still known. False: not executed, or forgotten. */
+bool store_session_result(const struct store *s, uint64_t session, uint64_t sequence,
+			  struct plan_result *ret_result);
+bool store_has_session(const struct store *s, uint64_t session);
 
 /* --- Reading --------------------------------------------------------------- */
 
@@ -65,12 +75,12 @@ size_t store_count(const struct store *s, const struct kind *kind);
 typedef bool store_walk_cb(void *ctx, const struct object *o);
 void store_walk(const struct store *s, const struct kind *kind, const char *namespace,
 		const char *after_namespace, const char *after_name, store_walk_cb *cb, void *ctx);
-/* Objects owned by uid (any owner reference), of kind or of all when kind is NULL; by age then name. */
+/* Objects owned by uid (any owner reference), of kind or of all when kind is NULL; by kind, then oldest first. */
 void store_walk_owned(const struct store *s, const struct kind *kind, const char *uid,
 		      store_walk_cb *cb, void *ctx);
 /* Pods of a node ("" those not assigned), in key order. */
 void store_walk_node_pods(const struct store *s, const char *node, store_walk_cb *cb, void *ctx);
-/* Objects of kind in namespace that carry the label, in key order. */
+/* Objects of kind in namespace (NULL: everywhere) that carry the label, in key order. */
 void store_walk_label(const struct store *s, const struct kind *kind, const char *namespace,
 		      const char *key, const char *value, store_walk_cb *cb, void *ctx);
 /* Who holds the claim, or NULL. */
@@ -101,6 +111,8 @@ typedef bool store_history_cb(void *ctx, const struct change *change);
 int store_history(const struct store *s, uint64_t since, store_history_cb *cb, void *ctx);
 /* The oldest revision one may continue from. */
 uint64_t store_history_begin(const struct store *s);
+/* The change that made a revision, or NULL when the history no longer holds it. */
+const struct change *store_change(const struct store *s, uint64_t revision);
 /* Like store_walk, as of a revision still in the history; -EKEYEXPIRED otherwise. */
 int store_walk_at(const struct store *s, uint64_t revision, const struct kind *kind,
 		  const char *namespace, const char *after_namespace, const char *after_name,

@@ -21,6 +21,7 @@ struct view {
 	 * later; -1 when the node is not known. NULL: nobody keeps track (tests without nodes). */
 	int64_t (*node_silence_ms)(void *ctx, const char *node);
 	void *node_silence_ctx;
+	struct view_cache *cache; /* The view's; begin with NULL. */
 };
 
 int64_t view_now_ns(const struct view *v);
@@ -30,7 +31,9 @@ const struct object *view_get(const struct view *v, const char *resource, const 
 			      const char *name);
 /* o's message, unpacked into the view's arena (remembered, so asking twice costs once). The caller
  * casts by kind: (const AppsV1__ReplicaSet *). metadata.resourceVersion is filled in. */
-const void *view_message(const struct view *v, const struct object *o);
+const void *view_message(struct view *v, const struct object *o);
+/* The same into an arena of the caller's, to change it. */
+void *object_message(const struct object *o, struct arena *a);
 
 /* Facts of the pods whose controller is uid, oldest first; nothing is unpacked. */
 const struct pod_facts *const *view_pods_of(const struct view *v, const char *uid, size_t *ret_n);
@@ -42,7 +45,7 @@ const struct object *const *view_list(const struct view *v, const char *resource
 				      const char *namespace, size_t *ret_n);
 const struct pod_facts *const *view_node_pods(const struct view *v, const char *node,
 					      size_t *ret_n);
-/* Pods of namespace that match all labels of an equality selector, in key order. */
+/* Pods of namespace (NULL: everywhere) that match all labels of an equality selector, in key order. */
 const struct pod_facts *const *view_pods_matching(const struct view *v, const char *namespace,
 						  const struct label *labels, size_t n_labels,
 						  size_t *ret_n);
