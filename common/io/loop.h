@@ -1,0 +1,56 @@
+/* What everything on one libuv loop shares: the buffers into which all its
+ * connections read, and work put off to the end of the turn.
+ *
+ * An io_later item runs once, in the same turn of the loop, after the callbacks
+ * of this poll and before the loop sleeps again. That is how a connection
+ * writes once for everything a turn produced, and how nobody is called back
+ * from inside his own call. An item put off by another one runs in the same
+ * round. Loop thread only; one io_loop per uv_loop_t, which it must not outlive. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "common/base/list.h"
+
+enum {
+	IO_READ_BYTES = 64 * 1024,
+	IO_PLAIN_BYTES = 16 * 1024, /* The largest TLS record. */
+};
+
+struct io_loop {
+	uv_loop_t *uv;
+	uint8_t *read_buf;  /* Cipher text; valid inside a read callback. */
+	uint8_t *plain_buf; /* Plain text; likewise. */
+	struct list later;
+	uv_prepare_t prepare;
+	uv_check_t check;
+	/* Connections that only have to send their last bytes; see tls_stream_finish(). */
+	struct list finishing;
+	uv_timer_t finish_timer;
+	int handles; /* Not closed yet. */
+};
+
+struct io_later {
+	struct list link;
+	void (*run)(struct io_later *item);
+};
+
+void io_loop_init(struct io_loop *l, uv_loop_t *uv);
+/* Closes the loop's own handles and frees its buffers; runs uv until they are closed. Everything
+ * that uses it must be closed before. */
+void io_loop_fini(struct io_loop *l);
+
+void io_later_init(struct io_later *item, void (*run)(struct io_later *item));
+/* Put off; nothing happens if it is already. */
+void io_later_add(struct io_loop *l, struct io_later *item);
+/* Forget an item that waits, if it does. */
+void io_later_cancel(struct io_later *item);
+
+/* Milliseconds of the loop's monotonic clock, as of this turn. */
+static inline uint64_t io_now_ms(const struct io_loop *l)
+{
+	return uv_now(l->uv);
+}
