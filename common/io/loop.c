@@ -31,6 +31,7 @@ static void on_check(uv_check_t *h)
 void io_loop_init(struct io_loop *l, uv_loop_t *uv)
 {
 	*l = (struct io_loop){ .uv = uv, .handles = 3 };
+	uv->data = l;
 	l->read_buf = xmalloc(IO_READ_BYTES);
 	l->plain_buf = xmalloc(IO_PLAIN_BYTES);
 	list_init(&l->later);
@@ -62,6 +63,7 @@ void io_loop_fini(struct io_loop *l)
 		uv_run(l->uv, UV_RUN_NOWAIT);
 	free(l->read_buf);
 	free(l->plain_buf);
+	l->uv->data = NULL;
 	l->uv = NULL;
 }
 

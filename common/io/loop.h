@@ -43,6 +43,12 @@ void io_loop_init(struct io_loop *l, uv_loop_t *uv);
  * that uses it must be closed before. */
 void io_loop_fini(struct io_loop *l);
 
+/* The io_loop of a uv loop, whose data pointer is taken for it. */
+static inline struct io_loop *io_loop_of(const uv_loop_t *uv)
+{
+	return uv->data;
+}
+
 void io_later_init(struct io_later *item, void (*run)(struct io_later *item));
 /* Put off; nothing happens if it is already. */
 void io_later_add(struct io_loop *l, struct io_later *item);
