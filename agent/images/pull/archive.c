@@ -27,6 +27,7 @@ struct extraction {
 	struct digest digest;
 	uint64_t raw_bytes, file_bytes;
 	unsigned entries;
+	bool ended; /* No more raw bytes. */
 };
 
 static la_ssize_t read_raw(struct archive *tar, void *arg, const void **ret)
@@ -34,10 +35,12 @@ static la_ssize_t read_raw(struct archive *tar, void *arg, const void **ret)
 	struct extraction *x = arg;
 	size_t n = 0;
 	la_int64_t offset;
-	int rc = archive_read_data_block(x->blob, ret, &n, &offset);
+	int rc = x->ended ? ARCHIVE_EOF : archive_read_data_block(x->blob, ret, &n, &offset);
 
-	if (rc == ARCHIVE_EOF)
+	if (rc == ARCHIVE_EOF) {
+		x->ended = true;
 		return 0;
+	}
 	if (rc < ARCHIVE_WARN) {
 		archive_set_error(tar, EIO, "%s", archive_error_string(x->blob));
 		return -1;
@@ -70,6 +73,7 @@ static int open_readers(struct extraction *x, int fd, struct status *st)
 	rc = archive_read_next_header(x->blob, &entry);
 	if (rc < ARCHIVE_WARN)
 		return status_set(st, -EIO, "%s", archive_error_string(x->blob));
+	x->ended = rc == ARCHIVE_EOF;
 	if (archive_read_open(x->tar, x, NULL, read_raw, NULL) < ARCHIVE_WARN)
 		return status_set(st, -EIO, "%s", archive_error_string(x->tar));
 	return 0;
@@ -278,7 +282,7 @@ static int extract(struct extraction *x, struct status *st)
 int unpack_archive(int fd, char ret_diff_id[DIGEST_SIZE], uint64_t *ret_bytes, struct status *st)
 {
 	struct extraction x = { archive_read_new(), archive_read_new(), archive_write_disk_new(), { 0 },
-		0, 0, 0 };
+		0, 0, 0, false };
 	int rc;
 
 	digest_init(&x.digest);
