@@ -14,6 +14,7 @@
 #include "common/base/source.h"
 #include "common/base/status.h"
 #include "controlplane/store/store.h"
+#include "proto/k8s/core_v1.pb-c.h"
 
 struct kind;
 
@@ -74,5 +75,12 @@ enum delete_outcome { DELETE_REMOVES, DELETE_MARKS, DELETE_NOTHING };
 int admit_delete(struct admission *a, const struct kind *kind, const struct object *old,
 		 const ProtobufCMessage *options, enum delete_outcome *ret_outcome,
 		 ProtobufCMessage **ret_message, struct status *st);
+/* POST pods/<name>/binding, and the scheduler's INTENT_BIND: *ret_message is the pod, unpacked and
+ * assigned, with PodScheduled True. 409 when it is assigned or being deleted. */
+int admit_binding(struct admission *a, const struct object *stored, const CoreV1__Binding *binding,
+		  ProtobufCMessage **ret_message, struct status *st);
+/* After an update: the object was being deleted and nothing holds it any more (no finalizers, no
+ * grace left), so that the write removes it instead of storing it. */
+bool admission_is_finished(const ProtobufCMessage *message);
 /* Defaults alone: what decode does to stored or given objects of any version. */
 void admission_defaults(struct arena *arena, const struct kind *kind, ProtobufCMessage *message);

@@ -1,0 +1,11 @@
+/* Parts of the validation of a PodSpec that stand in files of their own. */
+#pragma once
+
+#include "controlplane/admission/checks.h"
+#include "proto/k8s/core_v1.pb-c.h"
+
+void check_volumes(struct checks *c, const struct field *f, const CoreV1__PodSpec *spec);
+/* f names the container. */
+void check_mounts(struct checks *c, const struct field *f, const CoreV1__PodSpec *spec,
+		  const CoreV1__Container *container);
+void check_resources(struct checks *c, const struct field *f, const CoreV1__ResourceRequirements *r);
