@@ -1,10 +1,10 @@
 /* The images of this node: what a name stands for, unpacked and ready to mount.
  *
  * DIR/layers/<diff id>/ holds each layer once, in overlayfs form; an entry is
- * complete or absent. DIR/images/<manifest digest>.json describes an image;
- * DIR/refs/ maps names to digests; DIR/tmp/ is emptied by images_open(). Pulling is done by the
- * program sampan-pull, one short-lived process per pull, so the agent links
- * neither an HTTP client nor an archive library. Formats: docs/images.md.
+ * complete or absent. DIR/images/<manifest digest>.json describes an image; the file
+ * DIR/refs maps names to digests; DIR/tmp/ is emptied by images_open(). Pulling is
+ * done by the program sampan-pull, one short-lived process per pull, so the agent
+ * links neither an HTTP client nor an archive library. Formats: docs/images.md.
  *
  * Loop thread only. At most IMAGES_PULLS_MAX pulls run at once, the others wait
  * in order; requests for the same name with the same credentials share one. */
@@ -100,7 +100,8 @@ struct images_watermarks {
 /* Bytes to free so that use falls to the low mark; 0 while use is below the high one. */
 uint64_t images_bytes_to_free(uint64_t used_bytes, uint64_t capacity_bytes,
 	struct images_watermarks marks);
-/* Remove images that are not in in_use (digests), least recently resolved first, until want_bytes are freed
- * or none is left, then every layer no image refers to. Returns the bytes freed. Does nothing while a pull runs. */
+/* Remove images that are not in in_use (digests), least recently resolved first, until want_bytes
+ * are freed or none is left, and every layer no image refers to. Returns the bytes freed; the
+ * files go in the background. Does nothing while a pull runs. */
 uint64_t images_collect(struct images *images, const char *const *in_use, size_t n_in_use,
 	uint64_t want_bytes);

@@ -132,6 +132,7 @@ registry_busybox_layer() { # FILE.tar.gz
 	local root applet
 	root=$(mktemp -d "$REGISTRY_DIR/busybox.XXXXXX") || return 1
 	mkdir -p "$root"/{bin,dev,etc,home,proc,root,sys,tmp,usr/bin,var/www}
+	chmod 755 "$root"
 	chmod 1777 "$root/tmp"
 	install -m 755 "$(command -v busybox)" "$root/bin/busybox" || return 1
 	for applet in $("$root/bin/busybox" --list); do
