@@ -18,7 +18,7 @@ struct trust;
 
 /* Whether objects of kind are sealed. */
 bool sealing_applies(const struct kind *kind);
-/* Packed canonical Secret in the clear to sealed, in the arena. Values sealed already stay. -ENOKEY
+/* Packed canonical Secret in the clear to sealed, in the arena. -ENOKEY
  * while the state has no data key. */
 int sealing_seal(const struct trust *t, const char *namespace, const char *name, struct bytes clear,
 		 struct arena *arena, struct bytes *ret_sealed, struct status *st);
