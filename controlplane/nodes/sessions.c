@@ -1,0 +1,385 @@
+/* The leader's session with each agent, and the standby calls of the others.
+ *
+ *   poll(sequence 0, inventory) ---> session begins: held = inventory
+ *   poll(sequence n, digest)    ---> the agent has reply n; parked until something differs
+ *   reply(sequence n+1, changes) --> held is now what the agent will have
+ *
+ * A reply that gets lost shows in the next poll: its sequence or digest is not
+ * ours, and the agent is asked for its inventory. So nothing is ever re-sent
+ * blindly, and a new leader continues from what the agent really holds. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/api/kinds.h"
+#include "common/base/alloc.h"
+#include "common/base/cleanup.h"
+#include "common/base/log.h"
+#include "common/base/source.h"
+#include "controlplane/nodes/internal.h"
+#include "controlplane/trust/sealing.h"
+
+/* Of one reply; SP messages are bounded at 16 MiB. */
+#define REPLY_BYTES_MAX (4u << 20)
+#define INVENTORY_MAX 100000
+
+static int state_compare(const void *name, const struct tree_node *node)
+{
+	return strcmp(name, container_of(node, struct node_state, by_name)->name);
+}
+
+void sessions_init(struct nodes *nodes)
+{
+	tree_init(&nodes->states, state_compare);
+}
+
+struct node_state *node_state_find(const struct nodes *nodes, const char *name)
+{
+	return tree_entry(tree_find(&nodes->states, name), struct node_state, by_name);
+}
+
+struct node_state *node_state_get(struct nodes *nodes, const char *name)
+{
+	struct node_state *s = node_state_find(nodes, name);
+
+	if (s != NULL)
+		return s;
+	s = xcalloc(1, sizeof(*s));
+	s->name = xstrdup(name);
+	holding_init(&s->held);
+	list_init(&s->polls);
+	list_init(&s->standbys);
+	list_init(&s->asks);
+	tree_insert(&nodes->states, s->name, &s->by_name);
+	return s;
+}
+
+static void state_free(struct nodes *nodes, struct node_state *s)
+{
+	tree_remove(&nodes->states, &s->by_name);
+	holding_fini(&s->held);
+	pod_refs_cache_fini(&s->refs);
+	free(s->name);
+	free(s);
+}
+
+void sessions_free(struct nodes *nodes)
+{
+	tree_for_each (s, &nodes->states, struct node_state, by_name)
+		state_free(nodes, s);
+}
+
+/* --- Answers -------------------------------------------------------------------- */
+
+struct changes {
+	struct nodes *nodes;
+	struct arena *arena;
+	SampanNode__Change **items;
+	size_t n, cap;
+};
+
+static void changes_add(struct changes *c, SampanNode__Change *item)
+{
+	if (c->n == c->cap) {
+		size_t cap = c->cap ? c->cap * 2 : 16;
+		SampanNode__Change **items = arena_array(c->arena, SampanNode__Change *, cap);
+
+		if (c->n > 0)
+			memcpy(items, c->items, c->n * sizeof(items[0]));
+		c->items = items;
+		c->cap = cap;
+	}
+	c->items[c->n++] = item;
+}
+
+static void on_difference(void *ctx, const struct held *old, const struct object *new)
+{
+	struct changes *c = ctx;
+	SampanNode__Change *item = arena_new(c->arena, SampanNode__Change);
+	SampanNode__Held *key = arena_new(c->arena, SampanNode__Held);
+
+	sampan_node__change__init(item);
+	sampan_node__held__init(key);
+	item->key = key;
+	if (new == NULL) {
+		/* old is freed after this call. */
+		key->resource = (char *)old->resource;
+		key->namespace_ = arena_strdup(c->arena, old->namespace);
+		key->name = arena_strdup(c->arena, old->name);
+		key->uid = arena_strdup(c->arena, old->uid);
+		item->has_deleted = item->deleted = true;
+	} else {
+		struct bytes clear = sealing_open(c->nodes->config.trust, new, c->arena);
+
+		key->resource = (char *)new->kind->resource;
+		key->namespace_ = (char *)new->namespace;
+		key->name = (char *)new->name;
+		key->uid = (char *)new->facts.uid;
+		key->has_revision = true;
+		key->revision = new->revision;
+		item->has_object = true;
+		item->object = (ProtobufCBinaryData){ .len = clear.len, .data = (uint8_t *)clear.data };
+	}
+	changes_add(c, item);
+}
+
+/* Answer the parked poll if there is anything to say; always when forced. */
+static void poll_answer(struct nodes *nodes, struct node_state *s, bool force)
+{
+	if (list_empty(&s->polls))
+		return;
+
+	struct call *call = list_first(&s->polls, struct call, link);
+	struct changes changes = { .nodes = nodes, .arena = &call->arena };
+	SampanNode__PollReply poll = SAMPAN_NODE__POLL_REPLY__INIT;
+
+	if (s->dirty) {
+		s->dirty = !assignment_update(nodes->config.store, s->name, &s->refs, &s->held,
+					      REPLY_BYTES_MAX, on_difference, &changes);
+	}
+	poll.streams = streams_take(nodes, s, &call->arena, &poll.n_streams);
+	if (s->members_due)
+		poll.masters = members_list(nodes, &call->arena, &poll.n_masters);
+	if (!force && changes.n == 0 && poll.n_streams == 0 && !s->members_due)
+		return;
+
+	SampanNode__Reply reply = SAMPAN_NODE__REPLY__INIT;
+	s->members_due = false;
+	s->sequence++;
+	poll.has_sequence = poll.has_revision = true;
+	poll.sequence = s->sequence;
+	poll.revision = store_revision(nodes->config.store);
+	poll.changes = changes.items;
+	poll.n_changes = changes.n;
+	reply.poll = &poll;
+	call_reply(call, &reply);
+}
+
+static void ask_for_inventory(struct call *c)
+{
+	SampanNode__Reply reply = SAMPAN_NODE__REPLY__INIT;
+	SampanNode__PollReply poll = SAMPAN_NODE__POLL_REPLY__INIT;
+
+	poll.has_want_inventory = poll.want_inventory = true;
+	reply.poll = &poll;
+	call_reply(c, &reply);
+}
+
+/* --- Polls ------------------------------------------------------------------------ */
+
+static void heard(struct nodes *nodes, struct node_state *s)
+{
+	s->heard_ms = nodes_now_ms(nodes);
+	s->renewed_ns = nodes->config.source->wall_ns(nodes->config.source);
+	if (!s->silent)
+		return;
+	s->silent = false;
+	if (nodes->silence_cb != NULL)
+		nodes->silence_cb(nodes->silence_ctx, s->name);
+}
+
+/* A session begins: what the agent says it holds is what it holds. */
+static int begin_session(struct node_state *s, const SampanNode__PollRequest *poll)
+{
+	if (poll->n_inventory > INVENTORY_MAX)
+		return -EFBIG;
+	holding_fini(&s->held);
+	s->incarnation = poll->incarnation;
+	s->sequence = 0;
+	s->dirty = true;
+	s->members_due = true;
+	for (size_t i = 0; i < poll->n_inventory; i++) {
+		const SampanNode__Held *h = poll->inventory[i];
+		int rc = holding_put(&s->held, h->resource ? h->resource : "",
+				     h->namespace_ ? h->namespace_ : "", h->name ? h->name : "",
+				     h->uid ? h->uid : "", h->revision);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static void park(struct nodes *nodes, struct list *lot, struct call *c, uint32_t park_ms)
+{
+	if (park_ms > PARK_MS_MAX)
+		park_ms = PARK_MS_MAX;
+	c->deadline_ms = nodes_now_ms(nodes) + park_ms;
+	list_push_back(lot, &c->link);
+}
+
+void sessions_poll(struct call *c)
+{
+	struct nodes *nodes = c->nodes;
+	const SampanNode__PollRequest *poll = c->request->poll;
+
+	if (!nodes->leading) {
+		call_not_leader(c);
+		return;
+	}
+	struct node_state *s = node_state_get(nodes, c->node);
+	heard(nodes, s);
+	/* The agent gave up on the call before; it will not see that answer. */
+	list_for_each (old, &s->polls, struct call, link)
+		call_fail(old, -ECANCELED, "a newer poll took its place");
+
+	if (poll->sequence == 0) {
+		int rc = begin_session(s, poll);
+		if (rc < 0) {
+			call_fail(c, rc, "the inventory cannot be taken");
+			return;
+		}
+	} else if (s->incarnation != poll->incarnation || s->sequence != poll->sequence ||
+		   s->held.digest != poll->digest) {
+		ask_for_inventory(c);
+		return;
+	}
+	park(nodes, &s->polls, c, poll->park_ms);
+	/* The first answer of a session comes at once, so the agent knows that it has one. */
+	poll_answer(nodes, s, poll->sequence == 0);
+}
+
+/* --- Standby ------------------------------------------------------------------------ */
+
+static void standby_answer(struct nodes *nodes, struct node_state *s, bool force)
+{
+	if (list_empty(&s->standbys))
+		return;
+
+	struct call *call = list_first(&s->standbys, struct call, link);
+	SampanNode__StandbyReply standby = SAMPAN_NODE__STANDBY_REPLY__INIT;
+
+	standby.streams = streams_take(nodes, s, &call->arena, &standby.n_streams);
+	if (!force && standby.n_streams == 0)
+		return;
+
+	SampanNode__Reply reply = SAMPAN_NODE__REPLY__INIT;
+	SampanNode__Leader leader = SAMPAN_NODE__LEADER__INIT;
+	nodes_leader_message(nodes, &call->arena, &leader);
+	reply.leader = &leader;
+	reply.standby = &standby;
+	call_reply(call, &reply);
+}
+
+void sessions_standby(struct call *c)
+{
+	struct nodes *nodes = c->nodes;
+	struct node_state *s = node_state_get(nodes, c->node);
+	const SampanNode__StandbyRequest *standby = c->request->standby;
+
+	list_for_each (old, &s->standbys, struct call, link)
+		call_fail(old, -ECANCELED, "a newer call took its place");
+	park(nodes, &s->standbys, c, standby->park_ms);
+	/* News already: a term the agent has not seen, with a leader. */
+	standby_answer(nodes, s, nodes->term > standby->term && nodes->leader_id != 0);
+}
+
+/* --- What makes sessions look again ------------------------------------------------------ */
+
+static void mark_dirty(struct nodes *nodes, const char *node)
+{
+	struct node_state *s = node[0] ? node_state_find(nodes, node) : NULL;
+
+	if (s != NULL) {
+		s->dirty = true;
+		nodes->any_dirty = true;
+	}
+}
+
+static void mark_users(struct nodes *nodes, const struct object *o)
+{
+	tree_for_each (s, &nodes->states, struct node_state, by_name) {
+		if (!s->dirty && pod_refs_name(&s->refs, o)) {
+			s->dirty = true;
+			nodes->any_dirty = true;
+		}
+	}
+}
+
+void sessions_on_change(struct nodes *nodes, const struct change *change)
+{
+	const struct object *o = change->new ? change->new : change->old;
+	const char *resource = o->kind->resource;
+
+	if (!nodes->leading)
+		return;
+	if (strcmp(resource, "pods") == 0) {
+		if (change->old != NULL)
+			mark_dirty(nodes, change->old->facts.pod->node_name);
+		if (change->new != NULL)
+			mark_dirty(nodes, change->new->facts.pod->node_name);
+	} else if (strcmp(resource, "nodes") == 0) {
+		mark_dirty(nodes, o->name);
+	} else if (strcmp(resource, "secrets") == 0 || strcmp(resource, "configmaps") == 0 ||
+		   strcmp(resource, "services") == 0) {
+		mark_users(nodes, o);
+	}
+}
+
+void sessions_flush(struct nodes *nodes)
+{
+	if (!nodes->any_dirty)
+		return;
+	nodes->any_dirty = false;
+	tree_for_each (s, &nodes->states, struct node_state, by_name) {
+		poll_answer(nodes, s, false);
+		standby_answer(nodes, s, false);
+	}
+}
+
+static void report_silence(struct nodes *nodes, struct node_state *s, uint64_t now_ms)
+{
+	uint64_t since = s->heard_ms > nodes->leading_since_ms ? s->heard_ms : nodes->leading_since_ms;
+
+	if (s->silent || now_ms - since < SILENCE_WAKE_MS)
+		return;
+	s->silent = true;
+	if (nodes->silence_cb != NULL)
+		nodes->silence_cb(nodes->silence_ctx, s->name);
+}
+
+/* A Node that was deleted and whose agent does not call any more. */
+static bool forgotten(struct nodes *nodes, const struct node_state *s)
+{
+	return s->silent && list_empty(&s->polls) && list_empty(&s->standbys) &&
+	       list_empty(&s->asks) &&
+	       store_get(nodes->config.store, kind_of_resource("nodes"), "", s->name) == NULL;
+}
+
+void sessions_tick(struct nodes *nodes, uint64_t now_ms)
+{
+	tree_for_each (s, &nodes->states, struct node_state, by_name) {
+		list_for_each (c, &s->polls, struct call, link)
+			if (c->deadline_ms <= now_ms)
+				poll_answer(nodes, s, true);
+		list_for_each (c, &s->standbys, struct call, link)
+			if (c->deadline_ms <= now_ms)
+				standby_answer(nodes, s, true);
+		if (nodes->leading)
+			report_silence(nodes, s, now_ms);
+		if (forgotten(nodes, s))
+			state_free(nodes, s);
+	}
+}
+
+/* A new leader watches every Node, also one whose agent never calls it. */
+static bool watch_node(void *ctx, const struct object *node)
+{
+	node_state_get(ctx, node->name);
+	return true;
+}
+
+void sessions_reset(struct nodes *nodes)
+{
+	if (nodes->leading)
+		store_walk(nodes->config.store, kind_of_resource("nodes"), NULL, NULL, NULL,
+			   watch_node, nodes);
+	tree_for_each (s, &nodes->states, struct node_state, by_name) {
+		list_for_each (c, &s->polls, struct call, link)
+			call_not_leader(c);
+		standby_answer(nodes, s, true);
+		holding_fini(&s->held);
+		s->sequence = 0;
+		s->silent = false;
+		s->dirty = false;
+	}
+}
