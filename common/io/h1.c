@@ -203,23 +203,6 @@ static bool step_chunks(struct http_conn *c)
 	return true;
 }
 
-static bool step_upgraded(struct http_conn *c)
-{
-	struct h1_conn *h = &c->h1;
-
-	if (!h->stream_held || h->stream.on_read == NULL || c->tls.paused)
-		return false;
-
-	struct buf in = h->in;
-	size_t off = h->in_off;
-
-	h->in = (struct buf){ 0 };
-	h->in_off = 0;
-	h->stream.on_read(&h->stream, in.data + off, in.len - off);
-	buf_fini(&in);
-	return true;
-}
-
 static bool step(struct http_conn *c)
 {
 	switch (c->h1.phase) {
@@ -229,13 +212,12 @@ static bool step(struct http_conn *c)
 		return step_body(c);
 	case H1_IN_CHUNKS:
 		return step_chunks(c);
-	case H1_UPGRADED:
-		return step_upgraded(c);
 	case H1_BUSY:
 		if (available(&c->h1) > H1_HEAD_BYTES_MAX)
 			tls_stream_pause(&c->tls);
 		return false;
 	case H1_CLOSING:
+	case H1_UPGRADED: /* The bytes have gone to the stream. */
 		buf_fini(&c->h1.in);
 		c->h1.in_off = 0;
 		return false;
@@ -268,11 +250,6 @@ static void h1_read(struct http_conn *c, const uint8_t *data, size_t n)
 {
 	struct h1_conn *h = &c->h1;
 
-	if (h->phase == H1_UPGRADED && available(h) == 0 && h->stream.on_read != NULL) {
-		if (h->stream_held)
-			h->stream.on_read(&h->stream, data, n);
-		return;
-	}
 	buf_put(&h->in, data, n);
 	advance(c);
 }
@@ -281,11 +258,6 @@ static void h1_drain(struct http_conn *c)
 {
 	struct h1_conn *h = &c->h1;
 
-	if (h->phase == H1_UPGRADED) {
-		if (h->stream_held && h->stream.on_drain != NULL)
-			h->stream.on_drain(&h->stream);
-		return;
-	}
 	if (h->phase == H1_BUSY && h->x->owned && h->x->pub.on_drain != NULL)
 		h->x->pub.on_drain(&h->x->pub);
 	io_later_add(c->tls.loop, &h->next);
@@ -414,69 +386,14 @@ const struct http_protocol http1_protocol = {
 
 /* The bytes after 101. */
 
-static struct http_conn *conn_of(const struct byte_stream *s)
+static void finish_upgraded(struct tls_bytes *b)
 {
-	return container_of((struct byte_stream *)s, struct http_conn, h1.stream);
+	http_conn_finish(container_of(b, struct http_conn, h1.bytes));
 }
 
-static void stream_write(struct byte_stream *s, const void *data, size_t n)
+static void free_upgraded(struct tls_bytes *b)
 {
-	tls_stream_write(&conn_of(s)->tls, data, n);
-}
-
-static size_t stream_pending(const struct byte_stream *s)
-{
-	return conn_of(s)->server != NULL ? tls_stream_pending(&conn_of(s)->tls) : 0;
-}
-
-static void stream_pause(struct byte_stream *s)
-{
-	if (conn_of(s)->server != NULL)
-		tls_stream_pause(&conn_of(s)->tls);
-}
-
-static void stream_resume(struct byte_stream *s)
-{
-	struct http_conn *c = conn_of(s);
-
-	if (c->server == NULL)
-		return;
-	tls_stream_resume(&c->tls);
-	io_later_add(c->tls.loop, &c->h1.next);
-}
-
-static void stream_close(struct byte_stream *s)
-{
-	struct http_conn *c = conn_of(s);
-
-	assert(c->h1.stream_held);
-	c->h1.stream_held = false;
-	if (c->server == NULL)
-		http_conn_free(c);
-	else
-		http_conn_finish(c);
-}
-
-static const struct byte_stream_ops stream_ops = {
-	.write = stream_write,
-	.pending = stream_pending,
-	.pause = stream_pause,
-	.resume = stream_resume,
-	.close = stream_close,
-};
-
-bool h1_conn_stream_ended(struct http_conn *c, int rc)
-{
-	struct h1_conn *h = &c->h1;
-
-	if (h->phase != H1_UPGRADED || !h->stream_held)
-		return false;
-	if (!h->stream_ended) {
-		h->stream_ended = true;
-		if (h->stream.on_end != NULL)
-			h->stream.on_end(&h->stream, rc);
-	}
-	return h->stream_held; /* on_end may have let go of it. */
+	http_conn_free(container_of(b, struct http_conn, h1.bytes));
 }
 
 bool exchange_wants_upgrade(const struct exchange *x, const char *protocol)
@@ -515,9 +432,7 @@ struct byte_stream *exchange_upgrade(struct exchange *pub, const char *protocol)
 	c->h1.x = NULL;
 	exchange_destroy(x);
 	c->h1.phase = H1_UPGRADED;
-	c->h1.stream.ops = &stream_ops;
-	c->h1.stream_held = true;
-	tls_stream_resume(&c->tls);
-	io_later_add(c->tls.loop, &c->h1.next);
-	return &c->h1.stream;
+	buf_consume(&c->h1.in, c->h1.in_off);
+	c->h1.in_off = 0;
+	return tls_bytes_init(&c->h1.bytes, &c->tls, &c->h1.in, finish_upgraded, free_upgraded);
 }

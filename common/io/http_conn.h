@@ -9,6 +9,7 @@
 #include "common/base/list.h"
 #include "common/io/h1_parse.h"
 #include "common/io/http_server.h"
+#include "common/io/tls_bytes.h"
 #include "common/io/tls_stream.h"
 
 struct exchange_core;
@@ -43,8 +44,7 @@ struct h1_conn {
 	struct h1_chunked chunked;
 	uint64_t body_left;
 	struct io_later next;
-	struct byte_stream stream;
-	bool stream_held, stream_ended;
+	struct tls_bytes bytes;
 	bool advancing;
 };
 
@@ -125,7 +125,7 @@ void exchange_refusal(struct buf *to, int status);
 /* Close: at once, or after sending what is pending. */
 void http_conn_close(struct http_conn *c);
 void http_conn_finish(struct http_conn *c);
-/* A connection whose upgraded stream was let go after its end. */
+/* The last of a connection that is closed and whose bytes nobody holds any more. */
 void http_conn_free(struct http_conn *c);
 void http_conn_set_deadline(struct http_conn *c, unsigned ms);
 const char *http_server_date(struct http_server *s);
@@ -134,5 +134,3 @@ const char *http_reason(int status);
 
 struct h2_conn *h2_conn_create(struct http_conn *c);
 void h1_conn_init(struct http_conn *c);
-/* The TLS stream ended while bytes flow; returns whether somebody holds them. */
-bool h1_conn_stream_ended(struct http_conn *c, int rc);

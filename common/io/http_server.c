@@ -9,6 +9,7 @@
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
 #include "common/io/http_conn.h"
+#include "common/io/listen.h"
 
 static const struct tls_stream_ops conn_ops;
 
@@ -60,7 +61,7 @@ static void on_conn_closed(struct tls_stream *tls)
 
 	list_for_each (x, &c->exchanges, struct exchange_core, link)
 		exchange_detach(x);
-	bool held = c->protocol == &http1_protocol && h1_conn_stream_ended(c, -ESHUTDOWN);
+	bool held = tls->bytes != NULL && tls_bytes_closed(tls->bytes);
 
 	if (c->protocol != NULL)
 		c->protocol->fini(c);
@@ -117,9 +118,8 @@ static void on_end(struct tls_stream *tls, int rc)
 {
 	struct http_conn *c = container_of(tls, struct http_conn, tls);
 
-	/* Who holds the bytes of an upgraded connection closes it himself. */
-	if (c->protocol != &http1_protocol || !h1_conn_stream_ended(c, rc))
-		http_conn_close(c);
+	(void)rc;
+	http_conn_close(c);
 }
 
 static const struct tls_stream_ops conn_ops = {
@@ -142,7 +142,7 @@ static void on_sweep(uv_timer_t *timer)
 
 		if (c->tls.state >= TLS_STREAM_ENDED)
 			continue;
-		if (c->h1.phase == H1_UPGRADED && c->protocol == &http1_protocol)
+		if (c->tls.bytes != NULL)
 			continue;
 		if (stalled || (c->protocol == NULL && now > c->deadline_ms))
 			http_conn_close(c);
@@ -218,23 +218,6 @@ static void close_handles(struct http_server *s)
 	uv_close((uv_handle_t *)&s->sweep, on_handle_closed);
 }
 
-static int listen_on(struct http_server *s)
-{
-	struct sockaddr_storage addr;
-	const char *host = s->config.host;
-	int rc;
-
-	if (s->config.fd > 0) {
-		rc = uv_tcp_open(&s->listener, s->config.fd);
-		return rc < 0 ? rc : uv_listen((uv_stream_t *)&s->listener, 1024, on_connection);
-	}
-	rc = uv_ip4_addr(host, s->config.port, (struct sockaddr_in *)&addr);
-	if (rc < 0)
-		rc = uv_ip6_addr(host, s->config.port, (struct sockaddr_in6 *)&addr);
-	rc = rc < 0 ? rc : uv_tcp_bind(&s->listener, (struct sockaddr *)&addr, 0);
-	return rc < 0 ? rc : uv_listen((uv_stream_t *)&s->listener, 1024, on_connection);
-}
-
 int http_server_create(struct io_loop *loop, const struct http_server_config *config,
 		       struct http_server **ret_server, struct status *st)
 {
@@ -249,16 +232,10 @@ int http_server_create(struct io_loop *loop, const struct http_server_config *co
 	uv_tcp_init(loop->uv, &s->listener);
 	uv_timer_init(loop->uv, &s->sweep);
 
-	int rc = listen_on(s);
+	int rc = io_listen(&s->listener, config->host, config->port, config->fd, on_connection, st);
 
 	s->config.host = NULL; /* The caller's. */
 	if (rc < 0) {
-		if (config->fd > 0)
-			status_set(st, rc, "cannot listen on socket %d: %s", config->fd,
-				   uv_strerror(rc));
-		else
-			status_set(st, rc, "cannot listen on %s:%d: %s", config->host, config->port,
-				   uv_strerror(rc));
 		s->closing = true;
 		close_handles(s);
 		return rc;
@@ -269,13 +246,7 @@ int http_server_create(struct io_loop *loop, const struct http_server_config *co
 
 int http_server_port(const struct http_server *s)
 {
-	struct sockaddr_storage addr;
-	int n = sizeof(addr);
-
-	if (uv_tcp_getsockname(&s->listener, (struct sockaddr *)&addr, &n) < 0)
-		return -1;
-	return ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port
-						 : ((struct sockaddr_in *)&addr)->sin_port);
+	return io_listener_port(&s->listener);
 }
 
 void http_server_shutdown(struct http_server *s)

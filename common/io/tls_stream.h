@@ -77,6 +77,7 @@ struct tls_stream {
 	struct list finishing;
 	uint64_t finish_by_ms;
 	void (*on_closed)(struct tls_stream *s);
+	struct tls_bytes *bytes; /* Set while tls_bytes.h serves the connection. */
 };
 
 /* Accept a connection that waits at the listener. On an error nothing stays behind but the handle,

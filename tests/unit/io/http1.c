@@ -95,22 +95,12 @@ static struct http_server *serve(struct world *w, const struct http_server_confi
 	return server;
 }
 
-static void on_closed(void *arg)
-{
-	*(bool *)arg = true;
-}
-
-static bool is_true(void *arg)
-{
-	return *(bool *)arg;
-}
-
 static void stop(struct world *w, struct http_server *server)
 {
 	bool closed = false;
 
-	http_server_close(server, on_closed, &closed);
-	world_run_until(w, is_true, &closed);
+	http_server_close(server, world_set_true, &closed);
+	world_run_until_true(w, &closed);
 }
 
 static bool holds(void *arg)

@@ -125,6 +125,21 @@ void world_settle(struct world *w)
 		uv_run(&w->uv, UV_RUN_NOWAIT);
 }
 
+void world_set_true(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static bool is_true(void *arg)
+{
+	return *(bool *)arg;
+}
+
+void world_run_until_true(struct world *w, bool *flag)
+{
+	world_run_until(w, is_true, flag);
+}
+
 static void on_open(struct tls_stream *s)
 {
 	container_of(s, struct client, tls)->open = true;
@@ -180,10 +195,15 @@ void client_wait_end(struct client *c)
 	world_run_until(c->world, is_ended, c);
 }
 
-void client_send(struct client *c, const char *text)
+void client_send_bytes(struct client *c, const void *data, size_t n)
 {
 	client_wait_open(c);
-	tls_stream_write(&c->tls, text, strlen(text));
+	tls_stream_write(&c->tls, data, n);
+}
+
+void client_send(struct client *c, const char *text)
+{
+	client_send_bytes(c, text, strlen(text));
 }
 
 struct expectation {

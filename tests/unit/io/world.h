@@ -38,6 +38,11 @@ void world_run_until(struct world *w, bool (*done)(void *arg), void *arg);
 /* Turn it as long as something happens at once. */
 void world_settle(struct world *w);
 
+/* For close functions that take (void (*)(void *), void *): sets the bool it is given. */
+void world_set_true(void *arg);
+/* Until the bool is true. */
+void world_run_until_true(struct world *w, bool *flag);
+
 struct client {
 	struct world *world;
 	struct tls_stream tls;
@@ -48,6 +53,7 @@ struct client {
 
 void client_connect(struct client *c, struct world *w, struct tls_context *tls, int port);
 void client_send(struct client *c, const char *text);
+void client_send_bytes(struct client *c, const void *data, size_t n);
 /* Until the connection is open, or until the peer closed. */
 void client_wait_open(struct client *c);
 void client_wait_end(struct client *c);
