@@ -29,7 +29,7 @@ static int setup(void **state)
 	if (mkdtemp(dir) == NULL || unshare(CLONE_NEWNET | CLONE_NEWNS) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -1;
-	return system("ip link set lo up");
+	return system("ip link set lo up && ip address add 192.0.2.1/32 dev lo");
 }
 
 static int teardown(void **state)
