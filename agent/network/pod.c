@@ -1,6 +1,6 @@
-/* Two batches per pod: the pair and the host's route in the node's namespace, address,
- * neighbour and routes in the pod's. The far end asks for interface number 2 in its fresh
- * namespace, so nothing has to be looked up there. */
+/* Three batches per pod: the pair, then the host's route in the node's namespace, then
+ * address, neighbour and routes in the pod's. Interface numbers are looked up by name:
+ * the kernel honours a wish for the far end's number only together with one for the near end's. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,6 @@
 #include "common/netlink/netlink.h"
 
 #define POD_INTERFACE "eth0"
-#define POD_INDEX 2
 #define GATEWAY 0xa9fe0101u /* 169.254.1.1 */
 
 static const uint8_t host_mac[6] = { 0xee, 0xee, 0xee, 0xee, 0xee, 0xee };
@@ -43,7 +42,7 @@ void network_host_interface(const char *uid, char ret_name[16])
 static void put_pair(struct netlink *n, const char *name, int netns_fd, unsigned mtu)
 {
 	struct ifinfomsg near = { .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
-	struct ifinfomsg far = { .ifi_index = POD_INDEX };
+	struct ifinfomsg far = { 0 };
 
 	netlink_begin(n, RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &near, sizeof(near));
 	netlink_put_str(n, IFLA_IFNAME, name);
@@ -97,46 +96,55 @@ static int setup_host(const struct pod_network *pod, const char *name, int netns
 	return netlink_transact(&n);
 }
 
-static void put_address(struct netlink *n, struct in_addr address)
+static void put_address(struct netlink *n, int index, struct in_addr address)
 {
-	struct ifaddrmsg a = { .ifa_family = AF_INET, .ifa_prefixlen = 32, .ifa_index = POD_INDEX };
-	struct ifinfomsg up = { .ifi_index = POD_INDEX, .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
+	struct ifaddrmsg a = { .ifa_family = AF_INET, .ifa_prefixlen = 32 };
+	struct ifinfomsg up = { .ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
 
+	a.ifa_index = (unsigned)index;
 	netlink_begin(n, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &a, sizeof(a));
 	netlink_put(n, IFA_LOCAL, &address, sizeof(address));
 	netlink_put(n, IFA_ADDRESS, &address, sizeof(address));
 	netlink_begin(n, RTM_NEWLINK, NLM_F_ACK, &up, sizeof(up));
 }
 
-static void put_gateway(struct netlink *n)
+static void put_gateway(struct netlink *n, int index)
 {
 	struct ndmsg neighbour = {
 		.ndm_family = AF_INET,
-		.ndm_ifindex = POD_INDEX,
+		.ndm_ifindex = index,
 		.ndm_state = NUD_PERMANENT,
 	};
 
 	begin_route(n, 32, RT_SCOPE_LINK);
 	netlink_put_be32(n, RTA_DST, GATEWAY);
-	netlink_put_u32(n, RTA_OIF, POD_INDEX);
+	netlink_put_u32(n, RTA_OIF, (uint32_t)index);
 	netlink_begin(n, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &neighbour,
 		sizeof(neighbour));
 	netlink_put_be32(n, NDA_DST, GATEWAY);
 	netlink_put(n, NDA_LLADDR, host_mac, sizeof(host_mac));
 	begin_route(n, 0, RT_SCOPE_UNIVERSE);
 	netlink_put_be32(n, RTA_GATEWAY, GATEWAY);
-	netlink_put_u32(n, RTA_OIF, POD_INDEX);
+	netlink_put_u32(n, RTA_OIF, (uint32_t)index);
 }
 
-static int setup_inside(const struct pod_network *pod, int netns_fd)
+struct inside {
+	const struct pod_network *pod;
+	struct status *st;
+};
+
+/* In the pod's namespace. */
+static int setup_inside(void *arg)
 {
+	const struct inside *in = arg;
 	auto_with(netlink_close) struct netlink n = { .fd = -1 };
-	int rc = netlink_open_in(&n, NETLINK_ROUTE, netns_fd);
+	int index = (int)if_nametoindex(POD_INTERFACE);
+	int rc = index == 0 ? -errno : netlink_open(&n, NETLINK_ROUTE);
 
 	if (rc < 0)
 		return rc;
-	put_address(&n, pod->address);
-	put_gateway(&n);
+	put_address(&n, index, in->pod->address);
+	put_gateway(&n, index);
 	return netlink_transact(&n);
 }
 
@@ -167,14 +175,9 @@ static int write_sysctl(const char *assignment)
 	return write(fd, value, strlen(value)) < 0 ? -errno : 0;
 }
 
-struct sysctls {
-	const struct pod_network *pod;
-	struct status *st;
-};
-
 static int write_sysctls(void *arg)
 {
-	struct sysctls *s = arg;
+	struct inside *s = arg;
 
 	for (size_t i = 0; i < s->pod->n_sysctls; i++) {
 		int rc = write_sysctl(s->pod->sysctls[i]);
@@ -210,7 +213,7 @@ int network_remove_pod(const char *uid)
 int network_setup_pod(const struct pod_network *pod, struct status *st)
 {
 	autoclose int netns = open(pod->netns_path, O_RDONLY | O_CLOEXEC);
-	struct sysctls sysctls = { pod, st };
+	struct inside in = { pod, st };
 	char name[16];
 	int rc;
 
@@ -222,47 +225,61 @@ int network_setup_pod(const struct pod_network *pod, struct status *st)
 	if (rc == 0)
 		rc = setup_host(pod, name, netns);
 	if (rc == 0)
-		rc = setup_inside(pod, netns);
+		rc = netns_run(netns, setup_inside, &in);
 	if (rc < 0)
 		status_set(st, rc, "cannot set up %s for the address %s: %s", name,
 			inet_ntoa(pod->address), strerror(-rc));
 	if (rc == 0 && pod->n_sysctls > 0)
-		rc = netns_run(netns, write_sysctls, &sysctls);
+		rc = netns_run(netns, write_sysctls, &in);
 	if (rc < 0)
 		network_remove_pod(pod->uid);
 	return rc;
 }
 
+struct address_search {
+	unsigned index;
+	struct in_addr found;
+};
+
 static int on_address(void *arg, const struct nlmsghdr *message)
 {
 	const struct nlattr *attrs[IFA_LOCAL + 1];
 	const struct ifaddrmsg *a = NLMSG_DATA(message);
-	struct in_addr *ret = arg;
+	struct address_search *search = arg;
 
 	if (message->nlmsg_type != RTM_NEWADDR ||
 	    netlink_parse_message(message, sizeof(*a), attrs, IFA_LOCAL) < 0)
 		return 0;
-	if (a->ifa_index == POD_INDEX && a->ifa_family == AF_INET)
-		ret->s_addr = netlink_u32(attrs[IFA_LOCAL]);
+	if (a->ifa_index == search->index && a->ifa_family == AF_INET)
+		search->found.s_addr = netlink_u32(attrs[IFA_LOCAL]);
 	return 0;
+}
+
+/* In the pod's namespace. */
+static int search_address(void *arg)
+{
+	struct address_search *search = arg;
+	auto_with(netlink_close) struct netlink n = { .fd = -1 };
+	struct ifaddrmsg want = { .ifa_family = AF_INET };
+	int rc = netlink_open(&n, NETLINK_ROUTE);
+
+	if (rc < 0)
+		return rc;
+	search->index = if_nametoindex(POD_INTERFACE);
+	netlink_begin(&n, RTM_GETADDR, NLM_F_DUMP, &want, sizeof(want));
+	return netlink_dump(&n, on_address, search);
 }
 
 int network_pod_address(const char *netns_path, struct in_addr *ret)
 {
 	autoclose int netns = open(netns_path, O_RDONLY | O_CLOEXEC);
-	auto_with(netlink_close) struct netlink n = { .fd = -1 };
-	struct ifaddrmsg want = { .ifa_family = AF_INET };
-	struct in_addr found = { 0 };
-	int rc = netns < 0 ? -errno : netlink_open_in(&n, NETLINK_ROUTE, netns);
+	struct address_search search = { 0 };
+	int rc = netns < 0 ? -errno : netns_run(netns, search_address, &search);
 
 	if (rc < 0)
 		return rc;
-	netlink_begin(&n, RTM_GETADDR, NLM_F_DUMP, &want, sizeof(want));
-	rc = netlink_dump(&n, on_address, &found);
-	if (rc < 0)
-		return rc;
-	if (found.s_addr == 0)
+	if (search.found.s_addr == 0)
 		return -ENOENT;
-	*ret = found;
+	*ret = search.found;
 	return 0;
 }

@@ -3,8 +3,6 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -37,19 +35,6 @@ int netlink_open(struct netlink *n, int protocol)
 		return rc;
 	}
 	return 0;
-}
-
-int netlink_open_in(struct netlink *n, int protocol, int netns_fd)
-{
-	autoclose int home = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-
-	if (home < 0 || setns(netns_fd, CLONE_NEWNET) < 0)
-		return -errno;
-	int rc = netlink_open(n, protocol);
-
-	if (setns(home, CLONE_NEWNET) < 0)
-		abort();
-	return rc;
 }
 
 void netlink_close(struct netlink *n)

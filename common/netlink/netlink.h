@@ -26,8 +26,6 @@ struct netlink {
 
 /* protocol: NETLINK_ROUTE, NETLINK_NETFILTER. */
 int netlink_open(struct netlink *n, int protocol);
-/* The same inside another network namespace; the calling thread comes back or the process aborts. */
-int netlink_open_in(struct netlink *n, int protocol, int netns_fd);
 void netlink_close(struct netlink *n);
 
 /* Begin a message; NLM_F_REQUEST is added. With NLM_F_ACK it is waited for. */
