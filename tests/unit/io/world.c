@@ -216,7 +216,7 @@ static bool has_text(void *arg)
 	struct expectation *e = arg;
 	struct buf *got = &e->client->got;
 
-	return memmem(got->data, got->len, e->text, strlen(e->text)) != NULL;
+	return got->len > 0 && memmem(got->data, got->len, e->text, strlen(e->text)) != NULL;
 }
 
 void client_wait_for(struct client *c, const char *text)
