@@ -60,6 +60,11 @@ void intend_update_status(struct intents *intents, const struct object *base,
 	intend_on(intents, INTENT_UPDATE_STATUS, base)->message = message;
 }
 
+void intend_finalize(struct intents *intents, const struct object *base, ProtobufCMessage *message)
+{
+	intend_on(intents, INTENT_FINALIZE, base)->message = message;
+}
+
 void intend_delete(struct intents *intents, const struct object *base, int64_t grace_s,
 		   const char *propagation)
 {
@@ -118,6 +123,7 @@ static void print_intent(struct buf *b, const struct intent *i)
 		[INTENT_CREATE] = "create", [INTENT_UPDATE] = "update",
 		[INTENT_UPDATE_STATUS] = "status", [INTENT_DELETE] = "delete",
 		[INTENT_BIND] = "bind", [INTENT_EVENT] = "event",
+		[INTENT_FINALIZE] = "finalize",
 	};
 
 	buf_put_str(b, verbs[i->type]);

@@ -18,6 +18,7 @@ enum intent_type {
 	INTENT_DELETE,        /* base, by uid; grace_s and propagation as DELETE has them */
 	INTENT_BIND,          /* pod base to node */
 	INTENT_EVENT,         /* a core.v1 Event about regarding */
+	INTENT_FINALIZE,      /* message; the subresource: spec.finalizers of a Namespace */
 };
 
 struct intent {
@@ -48,6 +49,8 @@ void intend_create(struct intents *intents, const char *resource, const char *na
 void intend_update(struct intents *intents, const struct object *base, ProtobufCMessage *message);
 void intend_update_status(struct intents *intents, const struct object *base,
 			  ProtobufCMessage *message);
+/* Once the last finalizer is gone, so is the object. Only if still at base's revision. */
+void intend_finalize(struct intents *intents, const struct object *base, ProtobufCMessage *message);
 void intend_delete(struct intents *intents, const struct object *base, int64_t grace_s,
 		   const char *propagation);
 void intend_bind(struct intents *intents, const struct object *pod, const char *node);

@@ -1,0 +1,11 @@
+#include <stddef.h>
+
+#include "controlplane/controllers/controller.h"
+
+extern const struct controller controller_namespace, controller_replicaset;
+
+const struct controller *const controllers[] = {
+	&controller_namespace,
+	&controller_replicaset,
+	NULL,
+};
