@@ -1,0 +1,35 @@
+/* The cluster's time: what entries carry and views show.
+ *
+ * It never runs backwards and advances with this master's monotonic clock from the
+ * newest time that an entry brought. A wall clock enters only as the lower median
+ * of a majority of the masters' clocks, when a master begins to lead and then at
+ * most once a minute while it proposes; so one master's wrong clock moves
+ * nothing, and a cluster that was switched off for a day still knows the date.
+ * Loop thread only. */
+#pragma once
+
+#include <stdint.h>
+
+#include "controlplane/writes/rpc.h"
+
+struct cluster_clock {
+	struct source *source;
+	struct rpc *rpc;
+	const struct log_link *link;
+	int64_t base_ns;
+	uint64_t base_mono_ns;
+	/* One round of asking. */
+	int64_t walls[16];
+	size_t n_walls, n_members;
+	uint64_t asked_mono_ns, round;
+};
+
+/* Answers the other masters' questions from now on. */
+void cluster_clock_init(struct cluster_clock *c, struct source *source, struct rpc *rpc,
+			const struct log_link *link);
+int64_t cluster_clock_now_ns(const struct cluster_clock *c);
+/* An entry or a snapshot of that time was applied. */
+void cluster_clock_seen(struct cluster_clock *c, int64_t time_ns);
+/* Ask all masters for their clocks; calls less than a minute after the last round do nothing
+ * unless leading begins. */
+void cluster_clock_ask(struct cluster_clock *c, bool begins);
