@@ -7,11 +7,11 @@
 #include "common/base/alloc.h"
 #include "common/base/buf.h"
 #include "common/io/address.h"
+#include "common/io/cert_names.h"
 #include "common/io/sp_server.h"
 #include "controlplane/nodes/internal.h"
 #include "controlplane/store/arena_unpack.h"
 
-#define NODE_PREFIX "system:node:"
 /* Unpacked requests: an inventory of a full node fits many times. */
 #define REQUEST_BUDGET_BYTES (64u << 20)
 
@@ -82,10 +82,10 @@ static void on_gone(struct sp_request *r)
 
 static const char *caller(const struct tls_identity *peer)
 {
-	size_t n = strlen(NODE_PREFIX);
+	size_t n = strlen(CERT_NODE_PREFIX);
 
-	if (strncmp(peer->cn, NODE_PREFIX, n) != 0 || peer->cn[n] == '\0' ||
-	    !tls_identity_in_org(peer, "system:nodes"))
+	if (strncmp(peer->cn, CERT_NODE_PREFIX, n) != 0 || peer->cn[n] == '\0' ||
+	    !tls_identity_in_org(peer, CERT_NODES_ORG))
 		return NULL;
 	return peer->cn + n;
 }

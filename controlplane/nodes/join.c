@@ -14,6 +14,7 @@
 #include "common/base/alloc.h"
 #include "common/base/log.h"
 #include "common/base/source.h"
+#include "common/io/cert_names.h"
 #include "common/io/exchange.h"
 #include "controlplane/nodes/http.h"
 #include "controlplane/nodes/internal.h"
@@ -150,8 +151,8 @@ static void join_master(struct nodes *nodes, struct exchange *x, const SampanJoi
 		return;
 	}
 	arena_init(&arena, 0);
-	const char *sans[16];
-	size_t n = trust_master_sans(&arena, k->domain, k->service_cidr, r->name,
+	const char *sans[CERT_SANS_MAX];
+	size_t n = cert_master_sans(&arena, k->domain, k->service_cidr, r->name,
 				     host_of(&arena, r->api_address), host_of(&arena, r->rpc_address),
 				     sans);
 	int rc = trust_sign_master(nodes->config.trust, r->csr_pem, r->member_id, sans, n, now_s(nodes),

@@ -14,6 +14,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/source.h"
+#include "common/io/cert_names.h"
 #include "common/io/exchange.h"
 #include "common/io/stream_frames.h"
 #include "controlplane/nodes/http.h"
@@ -22,7 +23,6 @@
 #define DIAL_MS 10000
 #define STREAMS_MAX 1000
 #define ASKS_PER_NODE_MAX 100
-#define NODE_PREFIX "system:node:"
 
 /* A private copy: pack and unpack is the one deep copy protobuf-c has. */
 static SampanNode__StreamOpen *request_copy(const SampanNode__StreamOpen *request)
@@ -166,10 +166,10 @@ static struct node_stream *stream_of(struct nodes *nodes, const char *id)
 
 static bool is_node(const struct exchange *x, const char *node)
 {
-	size_t n = strlen(NODE_PREFIX);
+	size_t n = strlen(CERT_NODE_PREFIX);
 
-	return x->peer != NULL && tls_identity_in_org(x->peer, "system:nodes") &&
-	       strncmp(x->peer->cn, NODE_PREFIX, n) == 0 && strcmp(x->peer->cn + n, node) == 0;
+	return x->peer != NULL && tls_identity_in_org(x->peer, CERT_NODES_ORG) &&
+	       strncmp(x->peer->cn, CERT_NODE_PREFIX, n) == 0 && strcmp(x->peer->cn + n, node) == 0;
 }
 
 void streams_http(struct nodes *nodes, struct exchange *x, const char *id)

@@ -16,6 +16,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/io/cert_names.h"
 #include "controlplane/trust/internal.h"
 #include "controlplane/writes/writes.h"
 #include "proto/k8s/core_v1.pb-c.h"
@@ -199,7 +200,7 @@ static int add_objects(struct bootstrap *b, const struct bootstrap_config *c, st
 	add_json(b, "services", "default", "kubernetes",
 		 "\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"https\",\"port\":443,"
 		 "\"targetPort\":%s}]}",
-		 trust_api_service_ip(&b->arena, k->service_cidr), strrchr(c->api_address, ':') + 1);
+		 cert_api_service_ip(&b->arena, k->service_cidr), strrchr(c->api_address, ':') + 1);
 	/* Every node's proxy answers on this address itself: no selector, no endpoints. */
 	add_json(b, "services", "kube-system", "kube-dns",
 		 "\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"dns\",\"port\":53,"

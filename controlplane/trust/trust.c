@@ -14,8 +14,8 @@
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
+#include "common/io/cert_names.h"
 #include "common/io/pki.h"
-#include "controlplane/consensus/consensus.h"
 #include "controlplane/trust/internal.h"
 #include "controlplane/trust/sealing.h"
 #include "proto/k8s/core_v1.pb-c.h"
@@ -206,8 +206,8 @@ static int sign(const struct trust *t, const char *csr_pem, const struct pki_sub
 int trust_sign_node(const struct trust *t, const char *csr_pem, const char *name, int64_t now_s,
 		    char **ret_cert_pem, struct status *st)
 {
-	static const char *const orgs[] = { "system:nodes" };
-	autofree char *cn = xasprintf("system:node:%s", name);
+	static const char *const orgs[] = { CERT_NODES_ORG };
+	autofree char *cn = xasprintf(CERT_NODE_PREFIX "%s", name);
 	const struct pki_subject subject = { .cn = cn, .orgs = orgs, .n_orgs = 1 };
 
 	return sign(t, csr_pem, &subject, PKI_SERVER | PKI_CLIENT, now_s,
@@ -218,13 +218,18 @@ int trust_sign_master(const struct trust *t, const char *csr_pem, uint64_t membe
 		      const char *const *sans, size_t n_sans, int64_t now_s, char **ret_cert_pem,
 		      struct status *st)
 {
-	static const char *const orgs[] = { "sampan:masters" };
-	char cn[CONSENSUS_NAME_SIZE];
+	static const char *const orgs[] = { CERT_MASTERS_ORG };
+	auto_with(arena_fini) struct arena arena;
+
+	arena_init(&arena, 0);
 	const struct pki_subject subject = {
-		.cn = cn, .orgs = orgs, .n_orgs = 1, .sans = sans, .n_sans = n_sans,
+		.cn = cert_master_cn(&arena, member_id),
+		.orgs = orgs,
+		.n_orgs = 1,
+		.sans = sans,
+		.n_sans = n_sans,
 	};
 
-	consensus_member_name(member_id, cn);
 	return sign(t, csr_pem, &subject, PKI_SERVER | PKI_CLIENT, now_s,
 		    now_s + TRUST_CERTIFICATE_S, ret_cert_pem, st);
 }

@@ -39,13 +39,6 @@ int trust_sign_node(const struct trust *t, const char *csr_pem, const char *name
 int trust_sign_master(const struct trust *t, const char *csr_pem, uint64_t member_id,
 		      const char *const *sans, size_t n_sans, int64_t now_s, char **ret_cert_pem,
 		      struct status *st);
-/* The names a master answers to: its own name and hosts (NULL: none), TLS_MASTER_NAME, localhost,
- * the Service kubernetes by name and by address. At most 16, in the arena; returns how many. */
-size_t trust_master_sans(struct arena *arena, const char *domain, const char *service_cidr,
-			 const char *name, const char *host, const char *other_host,
-			 const char *ret_sans[16]);
-/* The first address of the Service range, which belongs to the Service kubernetes. */
-const char *trust_api_service_ip(struct arena *arena, const char *service_cidr);
 /* A client certificate for the subject of the request (kubernetes.io/kube-apiserver-client). */
 int trust_sign_client(const struct trust *t, const char *csr_pem, int64_t not_after_s,
 		      int64_t now_s, char **ret_cert_pem, struct status *st);

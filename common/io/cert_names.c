@@ -1,10 +1,18 @@
+#include "common/io/cert_names.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/io/tls.h"
-#include "controlplane/trust/trust.h"
 
-const char *trust_api_service_ip(struct arena *arena, const char *service_cidr)
+char *cert_master_cn(struct arena *arena, uint64_t member_id)
+{
+	return arena_printf(arena, "sampan:master:%016" PRIx64, member_id);
+}
+
+const char *cert_api_service_ip(struct arena *arena, const char *service_cidr)
 {
 	unsigned a = 0, b = 0, c = 0, d = 0;
 
@@ -13,9 +21,9 @@ const char *trust_api_service_ip(struct arena *arena, const char *service_cidr)
 	return arena_printf(arena, "%u.%u.%u.%u", a, b, c, d + 1);
 }
 
-size_t trust_master_sans(struct arena *arena, const char *domain, const char *service_cidr,
+size_t cert_master_sans(struct arena *arena, const char *domain, const char *service_cidr,
 			 const char *name, const char *host, const char *other_host,
-			 const char *ret_sans[16])
+			 const char *ret_sans[CERT_SANS_MAX])
 {
 	const char *sans[] = {
 		TLS_MASTER_NAME,
@@ -25,7 +33,7 @@ size_t trust_master_sans(struct arena *arena, const char *domain, const char *se
 		"kubernetes.default",
 		"kubernetes.default.svc",
 		arena_printf(arena, "kubernetes.default.svc.%s", domain),
-		trust_api_service_ip(arena, service_cidr),
+		cert_api_service_ip(arena, service_cidr),
 		name,
 		host,
 		other_host,
