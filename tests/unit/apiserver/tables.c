@@ -1,0 +1,174 @@
+/* The cells of rows, from objects written as JSON. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/api/json.h"
+#include "common/api/kinds.h"
+#include "common/api/message.h"
+#include "common/base/cleanup.h"
+#include "controlplane/apiserver/columns/cells.h"
+#include "controlplane/apiserver/table.h"
+
+/* 2025-01-02T03:04:05Z */
+#define NOW_S 1735787045ll
+
+#define RUNNING "\"state\":{\"running\":{}},\"ready\":true"
+#define SPEC1 "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}"
+
+static const struct {
+	const char *name, *group, *kind, *json, *cells;
+} cases[] = {
+	{ "a pod that runs", "", "Pod",
+	  "{\"metadata\":{\"name\":\"p\",\"creationTimestamp\":\"2025-01-02T03:03:05Z\"}," SPEC1
+	  ",\"status\":{\"phase\":\"Running\",\"podIPs\":[{\"ip\":\"10.0.0.1\"}],"
+	  "\"containerStatuses\":[{\"name\":\"c\"," RUNNING "}]}}",
+	  "[\"p\",\"1/1\",\"Running\",\"0\",\"60s\",\"10.0.0.1\",\"<none>\",\"<none>\",\"<none>\"]" },
+	{ "a pod nobody has looked at", "", "Pod", "{\"metadata\":{\"name\":\"p\"}," SPEC1 "}",
+	  "[\"p\",\"0/1\",\"\",\"0\",\"<unknown>\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]" },
+	{ "a container waits", "", "Pod",
+	  "{\"metadata\":{\"name\":\"p\"}," SPEC1 ",\"status\":{\"phase\":\"Pending\","
+	  "\"containerStatuses\":[{\"name\":\"c\",\"restartCount\":3,\"state\":{\"waiting\":"
+	  "{\"reason\":\"CrashLoopBackOff\"}},\"lastState\":{\"terminated\":{\"exitCode\":1,"
+	  "\"finishedAt\":\"2025-01-02T03:02:05Z\"}}}]}}",
+	  "[\"p\",\"0/1\",\"CrashLoopBackOff\",\"3 (2m ago)\",\"<unknown>\",\"<none>\",\"<none>\","
+	  "\"<none>\",\"<none>\"]" },
+	{ "an init container holds it up", "", "Pod",
+	  "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"initContainers\":[{\"name\":\"a\"},{\"name\":"
+	  "\"b\"}],\"containers\":[{\"name\":\"c\"}]},\"status\":{\"phase\":\"Pending\","
+	  "\"initContainerStatuses\":[{\"name\":\"a\",\"state\":{\"terminated\":{\"exitCode\":0}}},"
+	  "{\"name\":\"b\",\"state\":{\"running\":{}}}]}}",
+	  "[\"p\",\"0/1\",\"Init:1/2\",\"0\",\"<unknown>\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]" },
+	{ "a sidecar counts", "", "Pod",
+	  "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"initContainers\":[{\"name\":\"a\","
+	  "\"restartPolicy\":\"Always\"}],\"containers\":[{\"name\":\"c\"}]},\"status\":{\"phase\":"
+	  "\"Running\",\"initContainerStatuses\":[{\"name\":\"a\",\"started\":true," RUNNING
+	  "}],\"containerStatuses\":[{\"name\":\"c\"," RUNNING "}]}}",
+	  "[\"p\",\"2/2\",\"Running\",\"0\",\"<unknown>\",\"<none>\",\"<none>\",\"<none>\",\"<none>\"]" },
+	{ "a failed container says why", "", "Pod",
+	  "{\"metadata\":{\"name\":\"p\"}," SPEC1 ",\"status\":{\"phase\":\"Failed\","
+	  "\"containerStatuses\":[{\"name\":\"c\",\"state\":{\"terminated\":{\"exitCode\":7}}}]}}",
+	  "[\"p\",\"0/1\",\"ExitCode:7\",\"0\",\"<unknown>\",\"<none>\",\"<none>\",\"<none>\","
+	  "\"<none>\"]" },
+	{ "a pod that goes", "", "Pod",
+	  "{\"metadata\":{\"name\":\"p\",\"deletionTimestamp\":\"2025-01-02T03:04:05Z\"}," SPEC1
+	  ",\"status\":{\"phase\":\"Running\",\"containerStatuses\":[{\"name\":\"c\"," RUNNING
+	  "}]}}",
+	  "[\"p\",\"1/1\",\"Terminating\",\"0\",\"<unknown>\",\"<none>\",\"<none>\",\"<none>\","
+	  "\"<none>\"]" },
+	{ "readiness gates", "", "Pod",
+	  "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"readinessGates\":[{\"conditionType\":\"x\"},"
+	  "{\"conditionType\":\"y\"}]},\"status\":{\"conditions\":[{\"type\":\"x\",\"status\":"
+	  "\"True\"}]}}",
+	  "[\"p\",\"0/0\",\"\",\"0\",\"<unknown>\",\"<none>\",\"<none>\",\"<none>\",\"1/2\"]" },
+	{ "a deployment", "apps", "Deployment",
+	  "{\"metadata\":{\"name\":\"web\"},\"spec\":{\"replicas\":3,\"selector\":{\"matchLabels\":"
+	  "{\"b\":\"2\",\"a\":\"1\"}},\"template\":{\"spec\":{\"containers\":[{\"name\":\"x\","
+	  "\"image\":\"i:1\"},{\"name\":\"y\",\"image\":\"i:2\"}]}}},\"status\":{\"readyReplicas\":"
+	  "2,\"updatedReplicas\":1,\"availableReplicas\":2}}",
+	  "[\"web\",\"2/3\",1,2,\"<unknown>\",\"x,y\",\"i:1,i:2\",\"a=1,b=2\"]" },
+	{ "a replica set's selector", "apps", "ReplicaSet",
+	  "{\"metadata\":{\"name\":\"rs\"},\"spec\":{\"selector\":{\"matchExpressions\":[{\"key\":"
+	  "\"k\",\"operator\":\"In\",\"values\":[\"a\",\"b\"]},{\"key\":\"n\",\"operator\":"
+	  "\"DoesNotExist\"}]}}}",
+	  "[\"rs\",0,0,0,\"<unknown>\",\"\",\"\",\"k in (a,b),!n\"]" },
+	{ "a service with a node port", "", "Service",
+	  "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"clusterIPs\":"
+	  "[\"10.96.0.10\"],\"ports\":[{\"port\":80,\"nodePort\":30080,\"protocol\":\"TCP\"},"
+	  "{\"port\":53,\"protocol\":\"UDP\"}],\"selector\":{\"app\":\"web\"}}}",
+	  "[\"s\",\"NodePort\",\"10.96.0.10\",\"<none>\",\"80:30080/TCP,53/UDP\",\"<unknown>\","
+	  "\"app=web\"]" },
+	{ "a load balancer that waits", "", "Service",
+	  "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"LoadBalancer\"}}",
+	  "[\"s\",\"LoadBalancer\",\"<none>\",\"<pending>\",\"<none>\",\"<unknown>\",\"<none>\"]" },
+	{ "endpoints, more than fit", "", "Endpoints",
+	  "{\"metadata\":{\"name\":\"e\"},\"subsets\":[{\"addresses\":[{\"ip\":\"1.1.1.1\"},{\"ip\":"
+	  "\"1.1.1.2\"},{\"ip\":\"fd00::1\"},{\"ip\":\"1.1.1.4\"}],\"ports\":[{\"port\":80}]}]}",
+	  "[\"e\",\"1.1.1.1:80,1.1.1.2:80,[fd00::1]:80 + 1 more...\",\"<unknown>\"]" },
+	{ "a slice without ports", "discovery.k8s.io", "EndpointSlice",
+	  "{\"metadata\":{\"name\":\"e\"},\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":"
+	  "[\"1.1.1.1\"]}]}",
+	  "[\"e\",\"IPv4\",\"<unset>\",\"1.1.1.1\",\"<unknown>\"]" },
+	{ "a cordoned node", "", "Node",
+	  "{\"metadata\":{\"name\":\"n\",\"labels\":{\"node-role.kubernetes.io/worker\":\"\","
+	  "\"kubernetes.io/role\":\"edge\"}},\"spec\":{\"unschedulable\":true},\"status\":"
+	  "{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}],\"addresses\":[{\"type\":"
+	  "\"InternalIP\",\"address\":\"172.30.0.101\"}],\"nodeInfo\":{\"kubeletVersion\":\"v1\"}}}",
+	  "[\"n\",\"Ready,SchedulingDisabled\",\"edge,worker\",\"<unknown>\",\"v1\",\"172.30.0.101\","
+	  "\"<none>\",\"<unknown>\",\"<unknown>\",\"<unknown>\"]" },
+	{ "an event", "", "Event",
+	  "{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"p\"},"
+	  "\"type\":\"Normal\",\"reason\":\"Started\",\"message\":\" it \\\"runs\\\"\\n\","
+	  "\"source\":{\"component\":\"agent\",\"host\":\"n1\"},\"firstTimestamp\":"
+	  "\"2025-01-02T03:03:05Z\",\"lastTimestamp\":\"2025-01-02T03:04:00Z\",\"count\":4}",
+	  "[\"5s\",\"Normal\",\"Started\",\"pod/p\",\"\",\"agent, n1\",\"it \\\"runs\\\"\",\"60s\",4,"
+	  "\"e\"]" },
+	{ "a config map", "", "ConfigMap",
+	  "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\",\"b\":\"2\"},\"binaryData\":{\"z\":"
+	  "\"AA==\"}}",
+	  "[\"c\",3,\"<unknown>\"]" },
+	{ "a certificate request", "certificates.k8s.io", "CertificateSigningRequest",
+	  "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"signerName\":\"s\",\"username\":\"u\","
+	  "\"expirationSeconds\":86400},\"status\":{\"conditions\":[{\"type\":\"Approved\"}],"
+	  "\"certificate\":\"AA==\"}}",
+	  "[\"c\",\"<unknown>\",\"s\",\"u\",\"24h\",\"Approved,Issued\"]" },
+};
+
+static void rows_say_what_kubectl_shows(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < array_size(cases); i++) {
+		const struct kind *kind = kind_named(cases[i].group, cases[i].kind);
+		struct status st = { 0 };
+		struct buf out = { 0 };
+		struct arena a;
+
+		arena_init(&a, 0);
+
+		void *message;
+
+		if (json_read_message(kind->descriptor, bytes_str(cases[i].json), &a, NULL, &message,
+				      &st) < 0)
+			fail_msg("%s: %s", cases[i].name, st.message);
+		table_put_cells(&out, table_columns_of(kind->descriptor), message,
+				NOW_S * 1000000000, &a);
+		if (strcmp(buf_cstr(&out), cases[i].cells) != 0)
+			fail_msg("%s: got\n%s\nexpected\n%s", cases[i].name, buf_cstr(&out),
+				 cases[i].cells);
+		buf_fini(&out);
+		arena_fini(&a);
+	}
+}
+
+static void every_kind_has_a_row_even_when_empty(void **state)
+{
+	(void)state;
+	kinds_for_each(k)
+	{
+		struct buf out = { 0 };
+		struct arena a;
+
+		if (k->flags & KIND_VIRTUAL)
+			continue;
+		arena_init(&a, 0);
+		table_put_cells(&out, table_columns_of(k->descriptor), message_new(k->descriptor, &a),
+				NOW_S * 1000000000, &a);
+		assert_true(out.len > 2);
+		buf_fini(&out);
+		arena_fini(&a);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rows_say_what_kubectl_shows),
+		cmocka_unit_test(every_kind_has_a_row_even_when_empty),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
