@@ -199,7 +199,7 @@ struct consensus_stats {
 	uint64_t log_bytes, snapshot_bytes, disk_bytes_written, disk_syncs;
 	uint64_t elections, proposals, reads;
 	uint64_t messages_sent, messages_received, messages_dropped;
-	uint64_t guard_repairs[19]; /* [n]: how often rule Rn changed something. */
+	uint64_t guard_repairs[20]; /* [n]: how often rule Rn changed something. */
 };
 
 void consensus_stats(const struct consensus *c, struct consensus_stats *ret_stats);
