@@ -31,7 +31,8 @@ struct consensus {
 	uv_timer_t tick;
 	uv_prepare_t prepare;
 	uv_check_t check;
-	bool closing;
+	/* Steps of closing; only a turn moves from one to the next, never a callback of the core. */
+	enum { RUNNING, CLOSE_ASKED, HANDING_OVER, HANDED_OVER, CLOSING } phase;
 	unsigned closing_handles;
 	void (*close_cb)(void *ctx);
 	void *close_ctx;
@@ -158,9 +159,26 @@ static void host_fatal(struct replica_host *h, int exit_code, const char *why)
 
 /* --- the loop ------------------------------------------------------------------------ */
 
+static void on_handed_over(void *ctx, int rc)
+{
+	struct consensus *c = ctx;
+
+	(void)rc;
+	c->phase = HANDED_OVER;
+}
+
+static void close_replica(struct consensus *c);
+
 static void turn(struct consensus *c)
 {
-	if (c->closing || c->replica == NULL)
+	if (c->phase == CLOSE_ASKED) {
+		c->phase = HANDING_OVER;
+		if (replica_transfer(c->replica, 0, on_handed_over, c) < 0)
+			c->phase = HANDED_OVER;
+	}
+	if (c->phase == HANDED_OVER)
+		close_replica(c);
+	if (c->phase == CLOSING)
 		return;
 	replica_turn(c->replica);
 	peers_flush(c->peers);
@@ -187,21 +205,23 @@ static int on_frame(void *ctx, uint64_t id, const char *address, struct bytes fr
 {
 	struct consensus *c = ctx;
 
-	return replica_receive(c->replica, id, address, frame);
+	return c->replica == NULL ? 0 : replica_receive(c->replica, id, address, frame);
 }
 
 static void on_connected(void *ctx, uint64_t id)
 {
 	struct consensus *c = ctx;
 
-	replica_connected(c->replica, id);
+	if (c->replica != NULL)
+		replica_connected(c->replica, id);
 }
 
 static void on_lost(void *ctx, uint64_t id)
 {
 	struct consensus *c = ctx;
 
-	replica_lost(c->replica, id);
+	if (c->replica != NULL)
+		replica_lost(c->replica, id);
 }
 
 static const struct peers_callbacks peers_callbacks = {
@@ -361,9 +381,7 @@ static void on_replica_closed(void *ctx)
 
 static void close_replica(struct consensus *c)
 {
-	if (c->closing)
-		return;
-	c->closing = true;
+	c->phase = CLOSING;
 	uv_timer_stop(&c->tick);
 	uv_prepare_stop(&c->prepare);
 	uv_check_stop(&c->check);
@@ -371,19 +389,12 @@ static void close_replica(struct consensus *c)
 	replica_close(c->replica, on_replica_closed, c);
 }
 
-static void on_handed_over(void *ctx, int rc)
-{
-	(void)rc;
-	close_replica(ctx);
-}
-
 void consensus_close(struct consensus *c, void (*cb)(void *ctx), void *ctx)
 {
 	assert(c->close_cb == NULL);
 	c->close_cb = cb;
 	c->close_ctx = ctx;
-	if (replica_transfer(c->replica, 0, on_handed_over, c) < 0)
-		close_replica(c);
+	c->phase = CLOSE_ASKED;
 }
 
 /* --- what is passed on --------------------------------------------------------------- */

@@ -692,7 +692,6 @@ int replica_propose(struct replica *r, void *data, size_t n, consensus_propose_c
 	p = xcalloc(1, sizeof(*p));
 	buf.base = entry_pack(data, n, &buf.len);
 	*p = (struct proposal){ .replica = r, .cb = cb, .ctx = ctx, .n = buf.len };
-	replica_finish_sends(r);
 	rc = errno_of_raft(raft_apply(&r->raft, &p->req, &buf, 1, on_proposal));
 	if (rc < 0) {
 		free(buf.base);
@@ -722,7 +721,6 @@ static struct change *change_new(struct replica *r, consensus_change_cb cb, void
 	c->replica = r;
 	c->cb = cb;
 	c->ctx = ctx;
-	replica_finish_sends(r);
 	return c;
 }
 
