@@ -15,10 +15,24 @@
 
 static struct value *new_value(struct arena *a, enum value_type type)
 {
-	struct value *v = arena_zalloc(a, sizeof(*v));
+	struct value *v = arena_try_alloc(a, sizeof(*v));
 
-	v->type = type;
+	if (v != NULL)
+		*v = (struct value){ .type = type };
 	return v;
+}
+
+static bool set_text(struct value *v, struct arena *a, const char *text, size_t len)
+{
+	char *copy = v ? arena_try_alloc(a, len + 1) : NULL;
+
+	if (copy == NULL)
+		return false;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	v->text = copy;
+	v->len = len;
+	return true;
 }
 
 struct value *value_new_null(struct arena *a)
@@ -30,26 +44,25 @@ struct value *value_new_bool(struct arena *a, bool v)
 {
 	struct value *value = new_value(a, VALUE_BOOL);
 
-	value->boolean = v;
+	if (value != NULL)
+		value->boolean = v;
 	return value;
 }
 
 struct value *value_new_int(struct arena *a, int64_t v)
 {
 	struct value *value = new_value(a, VALUE_NUMBER);
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%lld", (long long)v);
 
-	value->text = arena_printf(a, "%lld", (long long)v);
-	value->len = strlen(value->text);
-	return value;
+	return set_text(value, a, text, (size_t)n) ? value : NULL;
 }
 
 struct value *value_new_string(struct arena *a, const char *s)
 {
 	struct value *value = new_value(a, VALUE_STRING);
 
-	value->text = arena_strdup(a, s);
-	value->len = strlen(s);
-	return value;
+	return set_text(value, a, s, strlen(s)) ? value : NULL;
 }
 
 struct value *value_new_list(struct arena *a)
@@ -62,7 +75,6 @@ struct value *value_new_map(struct arena *a)
 	return new_value(a, VALUE_MAP);
 }
 
-/* NULL beyond the budget; the functions for callers abort instead, which only decoders may risk. */
 static void *grow(struct arena *a, const void *old, uint32_t n, uint32_t cap, size_t size)
 {
 	void *grown = arena_try_alloc(a, cap * size);
@@ -72,9 +84,11 @@ static void *grow(struct arena *a, const void *old, uint32_t n, uint32_t cap, si
 	return grown;
 }
 
+/* The hash of keys is no secret, so it is stirred with an address that is: keys chosen to collide
+ * here collide nowhere else. The order of members never depends on it. */
 static uint32_t slot_of(const struct value *map, const char *key, size_t len)
 {
-	return (uint32_t)hash_bytes(key, len) & map->index_mask;
+	return (uint32_t)((hash_bytes(key, len) * map->index_key) >> 32) & map->index_mask;
 }
 
 static void index_put(struct value *map, uint32_t member)
@@ -97,6 +111,7 @@ static bool index_build(struct value *map, struct arena *a)
 		return false;
 	memset(map->index, 0, size * sizeof(*map->index));
 	map->index_mask = size - 1;
+	map->index_key = ((uint64_t)(uintptr_t)map->index * 0x9E3779B97F4A7C15ull) | 1;
 	for (uint32_t i = 0; i < map->n; i++)
 		index_put(map, i);
 	return true;
@@ -294,25 +309,61 @@ void value_print(struct buf *out, const struct value *v)
 	}
 }
 
+static struct value *copy_members(const struct value *v, struct value *copy, struct arena *a)
+{
+	for (uint32_t i = 0; i < v->n; i++) {
+		const struct value *from = v->type == VALUE_LIST ? v->items[i] : v->members[i].value;
+		struct value *item = value_copy(from, a);
+
+		if (item == NULL)
+			return NULL;
+		if (v->type == VALUE_LIST ? !add_item(copy, a, item) :
+					    !value_set(copy, a, v->members[i].key, item))
+			return NULL;
+	}
+	return copy;
+}
+
 struct value *value_copy(const struct value *v, struct arena *a)
 {
 	struct value *copy = new_value(a, v->type);
 
+	if (copy == NULL || (v->text != NULL && !set_text(copy, a, v->text, v->len)))
+		return NULL;
 	copy->boolean = v->boolean;
-	copy->len = v->len;
-	if (v->text != NULL) {
-		char *text = arena_alloc(a, v->len + 1);
+	return copy_members(v, copy, a);
+}
 
-		memcpy(text, v->text, v->len + 1);
-		copy->text = text;
-	}
-	for (uint32_t i = 0; i < v->n; i++) {
-		if (v->type == VALUE_LIST)
-			value_append(copy, a, value_copy(v->items[i], a));
-		else
-			value_set(copy, a, v->members[i].key, value_copy(v->members[i].value, a));
-	}
+struct value *value_copy_top(const struct value *v, struct arena *a)
+{
+	struct value *copy = new_value(a, v->type);
+
+	if (copy == NULL)
+		return NULL;
+	*copy = *v;
+	copy->n = copy->cap = 0;
+	copy->items = NULL;
+	copy->members = NULL;
+	copy->index = NULL;
+	for (uint32_t i = 0; i < v->n; i++)
+		if (v->type == VALUE_LIST ? !add_item(copy, a, v->items[i]) :
+					    !add_member(copy, a, v->members[i].key,
+							v->members[i].key_len, v->members[i].value))
+			return NULL;
 	return copy;
+}
+
+size_t value_depth(const struct value *v)
+{
+	size_t depth = 0;
+
+	for (uint32_t i = 0; i < v->n; i++) {
+		size_t inner =
+			value_depth(v->type == VALUE_LIST ? v->items[i] : v->members[i].value);
+
+		depth = inner > depth ? inner : depth;
+	}
+	return v->type >= VALUE_LIST ? depth + 1 : 0;
 }
 
 static bool numbers_equal(const struct value *a, const struct value *b)
@@ -375,45 +426,84 @@ const char *value_get_string(const struct value *v, const char *key)
 	return s != NULL && s->type == VALUE_STRING ? s->text : NULL;
 }
 
-void value_set(struct value *map, struct arena *a, const char *key, struct value *value)
+bool value_set(struct value *map, struct arena *a, const char *key, struct value *value)
 {
 	size_t len = strlen(key);
 	struct value_member *m = find(map, key, len);
 
-	if (m != NULL)
+	if (m != NULL) {
 		m->value = value;
-	else if (!add_member(map, a, arena_strdup(a, key), len, value))
-		abort();
+		return true;
+	}
+	char *own = arena_try_alloc(a, len + 1);
+	if (own == NULL)
+		return false;
+	memcpy(own, key, len + 1);
+	return add_member(map, a, own, len, value);
 }
 
+/* Take the slot at i out of the index and close the gap it leaves in its run. */
+static void index_remove(struct value *map, uint32_t i)
+{
+	uint32_t mask = map->index_mask;
+
+	for (uint32_t k = (i + 1) & mask; map->index[k] != 0; k = (k + 1) & mask) {
+		const struct value_member *m = &map->members[map->index[k] - 1];
+		uint32_t home = slot_of(map, m->key, m->key_len);
+
+		if (((k - home) & mask) >= ((k - i) & mask)) {
+			map->index[i] = map->index[k];
+			i = k;
+		}
+	}
+	map->index[i] = 0;
+}
+
+static uint32_t index_slot(const struct value *map, uint32_t member)
+{
+	uint32_t i = slot_of(map, map->members[member].key, map->members[member].key_len);
+
+	while (map->index[i] != member + 1)
+		i = (i + 1) & map->index_mask;
+	return i;
+}
+
+/* Large maps let the last member take the place of the removed one, so that removing many stays
+ * cheap; small ones keep their order. */
 bool value_remove(struct value *map, const char *key)
 {
 	struct value_member *m = find(map, key, strlen(key));
 
 	if (m == NULL)
 		return false;
-	memmove(m, m + 1, (size_t)(map->members + map->n - (m + 1)) * sizeof(*m));
-	map->n--;
-	if (map->index != NULL) {
-		memset(map->index, 0, (map->index_mask + 1) * sizeof(*map->index));
-		for (uint32_t i = 0; i < map->n; i++)
-			index_put(map, i);
+	uint32_t at = (uint32_t)(m - map->members), last = map->n - 1;
+	if (map->index == NULL) {
+		memmove(m, m + 1, (last - at) * sizeof(*m));
+		map->n--;
+		return true;
 	}
+	index_remove(map, index_slot(map, at));
+	if (at != last) {
+		map->index[index_slot(map, last)] = at + 1;
+		*m = map->members[last];
+	}
+	map->n--;
 	return true;
 }
 
-void value_append(struct value *list, struct arena *a, struct value *item)
+bool value_append(struct value *list, struct arena *a, struct value *item)
 {
-	if (!add_item(list, a, item))
-		abort();
+	return add_item(list, a, item);
 }
 
-void value_insert(struct value *list, struct arena *a, size_t at, struct value *item)
+bool value_insert(struct value *list, struct arena *a, size_t at, struct value *item)
 {
-	value_append(list, a, item);
+	if (!add_item(list, a, item))
+		return false;
 	memmove(&list->items[at + 1], &list->items[at],
 		(list->n - 1 - at) * sizeof(list->items[0]));
 	list->items[at] = item;
+	return true;
 }
 
 void value_remove_at(struct value *list, size_t at)

@@ -1,8 +1,10 @@
 /* Any JSON as a tree in an arena, numbers kept as their text.
  *
  * For patches, apply, and objects without a message. Maps keep the order of
- * their keys; a key occurs once. Bounded like json.h. Values may be shared
- * between trees as long as nobody changes them. One thread per tree. */
+ * their keys (large ones only until a key is removed); a key occurs once. Bounded like json.h. Values may be shared
+ * between trees as long as nobody changes them. What allocates returns NULL or
+ * false beyond the arena's budget, never in an arena without one. One thread per
+ * tree. */
 #pragma once
 
 #include <stdbool.h>
@@ -30,12 +32,17 @@ struct value {
 	struct value **items;
 	struct value_member *members;
 	uint32_t *index;   /* Hash of large maps. */
+	uint64_t index_key;
 	uint32_t index_mask;
 };
 
 int value_parse(struct bytes text, struct arena *a, struct value **ret, struct status *st);
 void value_print(struct buf *out, const struct value *v);
 struct value *value_copy(const struct value *v, struct arena *a);
+/* A list or map of its own with the same items. */
+struct value *value_copy_top(const struct value *v, struct arena *a);
+/* 0 for scalars, 1 for an empty list or map. */
+size_t value_depth(const struct value *v);
 /* Numbers are equal when they are the same number. Maps ignore the order of keys. */
 bool value_equal(const struct value *a, const struct value *b);
 
@@ -52,8 +59,8 @@ struct value *value_get_n(const struct value *v, const char *key, size_t len);
 /* The string of a key, or NULL. */
 const char *value_get_string(const struct value *v, const char *key);
 /* The key is copied, the value shared. */
-void value_set(struct value *map, struct arena *a, const char *key, struct value *value);
+bool value_set(struct value *map, struct arena *a, const char *key, struct value *value);
 bool value_remove(struct value *map, const char *key);
-void value_append(struct value *list, struct arena *a, struct value *item);
-void value_insert(struct value *list, struct arena *a, size_t at, struct value *item);
+bool value_append(struct value *list, struct arena *a, struct value *item);
+bool value_insert(struct value *list, struct arena *a, size_t at, struct value *item);
 void value_remove_at(struct value *list, size_t at);
