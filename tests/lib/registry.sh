@@ -3,7 +3,7 @@
 #
 #     . tests/lib/registry.sh
 #     registry_start "$dir"            # sets REGISTRY=127.0.0.1:PORT; listens on loopback
-#     registry_start "$dir" 10.1.0.1   # on another address of this machine
+#     registry_start "$dir" 10.1.0.1   # on another address of this machine; REGISTRY_PORT: not any port
 #     registry_push_busybox test/busybox 1    # REGISTRY/test/busybox:1
 #     registry_stop                    # from the caller's EXIT trap
 #
@@ -31,7 +31,7 @@ registry_start() { # DIR [ADDRESS]
 	mkdir -p "$REGISTRY_DIR/data" || return 1
 	command -v docker-registry >/dev/null || { registry_fail "docker-registry is not installed"; return 1; }
 	for try in 1 2 3; do
-		port=$(registry_free_port "$address") || return 1
+		port=${REGISTRY_PORT:-$(registry_free_port "$address")} || return 1
 		cat >"$REGISTRY_DIR/config.yml" <<-YAML
 			version: 0.1
 			log: {level: warn, accesslog: {disabled: false}}
