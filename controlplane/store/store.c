@@ -56,6 +56,8 @@ void store_clear(struct store *s)
 {
 	for (size_t i = 0; i < kinds_count; i++)
 		tree_for_each (slot, &s->objects[i], struct slot, node) {
+			/* Taken out first: the way to the next one leads over parents. */
+			tree_remove(&s->objects[i], &slot->node);
 			object_unref(slot->object);
 			free(slot->links);
 			free(slot);
