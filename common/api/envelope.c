@@ -135,7 +135,7 @@ void packed_put_revision(struct buf *out, struct bytes packed, uint64_t revision
 {
 	const uint8_t *start = packed.len > 0 ? packed.data : (const uint8_t *)"";
 	struct wire w = { start, start + packed.len };
-	struct wire_field meta = { .data = start }, f;
+	struct wire_field meta = { .data = start }, first, f;
 	const uint8_t *rest = start, *split, *after;
 	char text[24];
 
@@ -143,8 +143,10 @@ void packed_put_revision(struct buf *out, struct bytes packed, uint64_t revision
 		buf_put(out, packed.data, packed.len);
 		return;
 	}
-	if (packed.len > 0 && *start == (METADATA << 3 | WIRE_BYTES) && wire_next(&w, &meta))
+	if (packed.len > 0 && *start == (METADATA << 3 | WIRE_BYTES) && wire_next(&w, &first)) {
+		meta = first;
 		rest = w.p;
+	}
 	w = (struct wire){ meta.data, meta.data + meta.value };
 	split = after = w.p;
 	while (w.p < w.end && wire_next(&w, &f) && f.number <= RESOURCE_VERSION) {
