@@ -28,7 +28,7 @@ const char *http_reason(int status)
 		{ 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" },
 		{ 413, "Payload Too Large" }, { 414, "URI Too Long" },
 		{ 415, "Unsupported Media Type" }, { 417, "Expectation Failed" },
-		{ 422, "Unprocessable Entity" }, { 429, "Too Many Requests" },
+		{ 422, "Unprocessable Entity" }, { 426, "Upgrade Required" }, { 429, "Too Many Requests" },
 		{ 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" },
 		{ 501, "Unsupported Transfer Coding" }, { 502, "Bad Gateway" },
 		{ 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
@@ -188,6 +188,11 @@ void exchange_add_header(struct exchange *x, const char *name, const char *value
 bool exchange_is_gone(const struct exchange *x)
 {
 	return core_of(x)->conn == NULL;
+}
+
+struct io_loop *exchange_loop(const struct exchange *x)
+{
+	return core_of(x)->server->loop;
 }
 
 void exchange_respond_buf(struct exchange *x, int status, const char *content_type,

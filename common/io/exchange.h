@@ -21,6 +21,7 @@
 
 #include "common/base/buf.h"
 #include "common/io/byte_stream.h"
+#include "common/io/loop.h"
 #include "common/io/tls.h"
 
 enum { EXCHANGE_HIGH_BYTES = 64 * 1024 };
@@ -78,6 +79,7 @@ void exchange_end(struct exchange *x);
 void exchange_abort(struct exchange *x);
 /* Whether the client went away. */
 bool exchange_is_gone(const struct exchange *x);
+struct io_loop *exchange_loop(const struct exchange *x);
 
 /* Whether the client asks to leave HTTP for this protocol (HTTP/1.1 only), compared without case. */
 bool exchange_wants_upgrade(const struct exchange *x, const char *protocol);
