@@ -2,11 +2,10 @@
 
 #include "controlplane/controllers/controller.h"
 
-extern const struct controller controller_namespace, controller_replicaset, controller_deployment;
+extern const struct controller controller_namespace, controller_replicaset;
 
 const struct controller *const controllers[] = {
 	&controller_namespace,
 	&controller_replicaset,
-	&controller_deployment,
 	NULL,
 };
