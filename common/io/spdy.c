@@ -61,8 +61,8 @@ struct spdy {
 	bool parsing, closed, ended;
 };
 
-/* The dictionary of the specification: words with their lengths, then plain text. */
-static const uint8_t *dictionary(unsigned *ret_len)
+/* Words with their lengths, then plain text, as the specification lists them. */
+const uint8_t *spdy_dictionary(unsigned *ret_len)
 {
 	static const char *const words[] = {
 		"options", "head", "post", "put", "delete", "trace", "accept", "accept-charset",
@@ -168,7 +168,7 @@ static void end(struct spdy *s, int rc)
 static int inflate_block(struct spdy *s, const uint8_t *data, size_t n)
 {
 	unsigned dict_len;
-	const uint8_t *dict = dictionary(&dict_len);
+	const uint8_t *dict = spdy_dictionary(&dict_len);
 
 	buf_clear(&s->block);
 	s->inflate.next_in = (Bytef *)data;
@@ -445,7 +445,7 @@ struct spdy *spdy_create(struct byte_stream *bytes, const struct spdy_ops *ops, 
 {
 	struct spdy *s = xcalloc(1, sizeof(*s));
 	unsigned dict_len;
-	const uint8_t *dict = dictionary(&dict_len);
+	const uint8_t *dict = spdy_dictionary(&dict_len);
 
 	s->bytes = bytes;
 	s->ops = ops;

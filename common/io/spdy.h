@@ -55,3 +55,6 @@ void spdy_stream_reset(struct spdy_stream *stream, uint32_t status);
 void spdy_stream_write(struct spdy_stream *stream, const void *data, size_t n, bool fin);
 void spdy_stream_set_data(struct spdy_stream *stream, void *data);
 void *spdy_stream_data(const struct spdy_stream *stream);
+
+/* The dictionary both zlib streams begin with (1,423 bytes), for those who speak the other side. */
+const uint8_t *spdy_dictionary(unsigned *ret_len);

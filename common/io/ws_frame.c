@@ -56,7 +56,8 @@ static uint64_t payload_length(const struct ws_parser *p)
 	return n;
 }
 
-static int check_head(const struct ws_parser *p, size_t message_max)
+/* What the first two bytes already tell. */
+static int check_start(const struct ws_parser *p)
 {
 	int op = p->head[0] & 0x0f;
 	bool fin = (p->head[0] & 0x80) != 0, masked = (p->head[1] & 0x80) != 0;
@@ -64,23 +65,19 @@ static int check_head(const struct ws_parser *p, size_t message_max)
 	if ((p->head[0] & 0x70) != 0 || !masked || op > WS_PONG || (op > WS_BINARY && op < WS_CLOSE))
 		return -EPROTO;
 	if (is_control(op))
-		return fin && p->left <= CONTROL_BYTES_MAX ? 0 : -EPROTO;
-	if ((op == WS_CONTINUATION) != (p->message_op != 0))
-		return -EPROTO;
-	return p->left > message_max - p->message.len ? -EMSGSIZE : 0;
+		return fin && (p->head[1] & 0x7f) <= CONTROL_BYTES_MAX ? 0 : -EPROTO;
+	return (op == WS_CONTINUATION) == (p->message_op != 0) ? 0 : -EPROTO;
 }
 
 static int head_complete(struct ws_parser *p, size_t message_max)
 {
-	p->left = payload_length(p);
-	int rc = check_head(p, message_max);
-
-	if (rc < 0)
-		return rc;
-	p->in_payload = true;
-	p->mask_at = 0;
 	int op = p->head[0] & 0x0f;
 
+	p->left = payload_length(p);
+	if (!is_control(op) && p->left > message_max - p->message.len)
+		return -EMSGSIZE;
+	p->in_payload = true;
+	p->mask_at = 0;
 	if (is_control(op))
 		buf_clear(&p->control);
 	else if (op != WS_CONTINUATION)
@@ -138,7 +135,9 @@ int ws_parser_feed(struct ws_parser *p, size_t message_max, const uint8_t *data,
 	while (rc == 0 && at < n) {
 		if (!p->in_payload) {
 			p->head[p->n_head++] = data[at++];
-			if (p->n_head >= 2 && p->n_head == head_bytes(p))
+			if (p->n_head == 2)
+				rc = check_start(p);
+			if (rc == 0 && p->n_head > 2 && p->n_head == head_bytes(p))
 				rc = head_complete(p, message_max);
 		} else {
 			at += take_payload(p, data + at, n - at);
