@@ -164,7 +164,7 @@ void link_contexts_free(struct link_contexts *ctx)
 	*ctx = (struct link_contexts){ 0 };
 }
 
-int address_split(const char *address, char *ret_host, size_t host_size, uint16_t *ret_port)
+int link_address_split(const char *address, char *ret_host, size_t host_size, uint16_t *ret_port)
 {
 	const char *colon = strrchr(address, ':');
 	size_t n;
@@ -524,7 +524,7 @@ struct link *link_dial(uv_loop_t *loop, const struct link_contexts *ctx, const c
 	struct sockaddr_storage to;
 	char host[256];
 
-	if (address_split(address, host, sizeof(host), &l->port) < 0)
+	if (link_address_split(address, host, sizeof(host), &l->port) < 0)
 		uv_timer_start(&l->timer, on_setup_timeout, 0, 0);
 	else if (uv_ip4_addr(host, l->port, (struct sockaddr_in *)&to) == 0 ||
 		 uv_ip6_addr(host, l->port, (struct sockaddr_in6 *)&to) == 0)

@@ -47,4 +47,4 @@ void link_flush(struct link *l);
 void link_close(struct link *l);
 
 /* "host:port" or "[host]:port" taken apart. */
-int address_split(const char *address, char *ret_host, size_t host_size, uint16_t *ret_port);
+int link_address_split(const char *address, char *ret_host, size_t host_size, uint16_t *ret_port);

@@ -363,7 +363,7 @@ static int listen_at(struct peers *p, const char *listen, struct status *st)
 	uint16_t port;
 	int rc;
 
-	if (address_split(listen, host, sizeof(host), &port) < 0 ||
+	if (link_address_split(listen, host, sizeof(host), &port) < 0 ||
 	    (uv_ip4_addr(host, port, (struct sockaddr_in *)&at) < 0 &&
 	     uv_ip6_addr(host, port, (struct sockaddr_in6 *)&at) < 0))
 		return status_set(st, -EINVAL, "consensus: \"%s\" is not an address to listen on "

@@ -212,11 +212,11 @@ static void plan_do(struct store *s, const Plan *plan, struct plan_result *resul
 			result->revision = do_delete(s, op);
 			break;
 		case SAMPAN_STORE__OPERATION__TYPE__SESSION_OPEN:
-			if (sessions_open(&s->sessions, op->session, op->ttl_ms, s->time_ns) < 0)
+			if (store_sessions_open(&s->sessions, op->session, op->ttl_ms, s->time_ns) < 0)
 				result->rc = -ENOSPC;
 			break;
 		case SAMPAN_STORE__OPERATION__TYPE__SESSION_CLOSE:
-			sessions_close(&s->sessions, op->session);
+			store_sessions_close(&s->sessions, op->session);
 			break;
 		default:
 			abort(); /* entry_check() lets nothing else through. */
@@ -232,7 +232,7 @@ static void plan_open_session(struct store *s, const Plan *plan)
 
 		if (op->type == SAMPAN_STORE__OPERATION__TYPE__SESSION_OPEN &&
 		    op->session == plan->session)
-			(void)sessions_open(&s->sessions, op->session, op->ttl_ms, s->time_ns);
+			(void)store_sessions_open(&s->sessions, op->session, op->ttl_ms, s->time_ns);
 	}
 }
 
@@ -244,12 +244,12 @@ static void plan_apply(struct store *s, const Plan *plan, struct plan_result *re
 	*result = (struct plan_result){ 0 };
 	if (plan->session != 0) {
 		plan_open_session(s, plan);
-		session = sessions_get(&s->sessions, plan->session);
+		session = store_sessions_get(&s->sessions, plan->session);
 		if (session == NULL || plan->sequence < session->lowest_outstanding) {
 			result->rc = -EKEYEXPIRED;
 			return;
 		}
-		sessions_renew(&s->sessions, session, plan->lowest_outstanding, s->time_ns);
+		store_sessions_renew(&s->sessions, session, plan->lowest_outstanding, s->time_ns);
 		known = session_result(session, plan->sequence);
 		if (known != NULL) {
 			result->rc = known->rc;
@@ -268,8 +268,8 @@ static void plan_apply(struct store *s, const Plan *plan, struct plan_result *re
 	plan_do(s, plan, result);
 	/* The plan may have closed its own session. */
 	if (session != NULL && result->rc == 0 &&
-	    sessions_get(&s->sessions, plan->session) == session)
-		sessions_record(&s->sessions, session,
+	    store_sessions_get(&s->sessions, plan->session) == session)
+		store_sessions_record(&s->sessions, session,
 				&(struct result){ .sequence = plan->sequence,
 						  .revision = result->revision });
 }
@@ -344,7 +344,7 @@ int store_apply(struct store *s, struct bytes bytes, const struct plan_result **
 	for (size_t i = 0; i < entry->n_plans; i++)
 		plan_apply(s, entry->plans[i], &s->results[i]);
 	/* Last, so that the first write after a quiet hour still finds its session. */
-	sessions_expire(&s->sessions, s->time_ns);
+	store_sessions_expire(&s->sessions, s->time_ns);
 	*ret_results = s->results;
 	*ret_n = entry->n_plans;
 	return 0;

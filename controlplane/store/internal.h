@@ -109,18 +109,18 @@ void history_reset(struct history *h, uint64_t revision);
 /* change->revision is the next one; takes references. */
 void history_add(struct history *h, const struct change *change);
 
-void sessions_init(struct sessions *t, const struct store_limits *limits);
-void sessions_clear(struct sessions *t);
-struct session *sessions_get(const struct sessions *t, uint64_t id);
+void store_sessions_init(struct sessions *t, const struct store_limits *limits);
+void store_sessions_clear(struct sessions *t);
+struct session *store_sessions_get(const struct sessions *t, uint64_t id);
 /* -ENOSPC when there are too many. */
-int sessions_open(struct sessions *t, uint64_t id, uint64_t ttl_ms, int64_t now_ns);
-void sessions_close(struct sessions *t, uint64_t id);
+int store_sessions_open(struct sessions *t, uint64_t id, uint64_t ttl_ms, int64_t now_ns);
+void store_sessions_close(struct sessions *t, uint64_t id);
 /* The session was heard of; results below lowest_outstanding are no longer needed. */
-void sessions_renew(struct sessions *t, struct session *session, uint64_t lowest_outstanding,
+void store_sessions_renew(struct sessions *t, struct session *session, uint64_t lowest_outstanding,
 		    int64_t now_ns);
 const struct result *session_result(const struct session *session, uint64_t sequence);
 /* The session must have room: session_is_full() says. */
-void sessions_record(struct sessions *t, struct session *session, const struct result *result);
+void store_sessions_record(struct sessions *t, struct session *session, const struct result *result);
 bool session_is_full(const struct sessions *t, const struct session *session);
 /* End what was not heard of for its ttl. */
-void sessions_expire(struct sessions *t, int64_t now_ns);
+void store_sessions_expire(struct sessions *t, int64_t now_ns);

@@ -65,7 +65,7 @@ static void hash_move(struct sessions *t, struct session *session, uint64_t plus
 	t->hash += plus - minus;
 }
 
-void sessions_init(struct sessions *t, const struct store_limits *limits)
+void store_sessions_init(struct sessions *t, const struct store_limits *limits)
 {
 	*t = (struct sessions){ .max = limits->sessions, .results_max = limits->session_results };
 	tree_init(&t->by_id, compare_ids);
@@ -81,23 +81,23 @@ static void session_remove(struct sessions *t, struct session *session)
 	free(session);
 }
 
-void sessions_clear(struct sessions *t)
+void store_sessions_clear(struct sessions *t)
 {
 	tree_for_each (session, &t->by_id, struct session, by_id)
 		session_remove(t, session);
 }
 
-struct session *sessions_get(const struct sessions *t, uint64_t id)
+struct session *store_sessions_get(const struct sessions *t, uint64_t id)
 {
 	return tree_entry(tree_find(&t->by_id, &id), struct session, by_id);
 }
 
-int sessions_open(struct sessions *t, uint64_t id, uint64_t ttl_ms, int64_t now_ns)
+int store_sessions_open(struct sessions *t, uint64_t id, uint64_t ttl_ms, int64_t now_ns)
 {
-	struct session *session = sessions_get(t, id);
+	struct session *session = store_sessions_get(t, id);
 
 	if (session != NULL) {
-		sessions_renew(t, session, session->lowest_outstanding, now_ns);
+		store_sessions_renew(t, session, session->lowest_outstanding, now_ns);
 		return 0;
 	}
 	if (t->by_id.count >= t->max)
@@ -112,15 +112,15 @@ int sessions_open(struct sessions *t, uint64_t id, uint64_t ttl_ms, int64_t now_
 	return 0;
 }
 
-void sessions_close(struct sessions *t, uint64_t id)
+void store_sessions_close(struct sessions *t, uint64_t id)
 {
-	struct session *session = sessions_get(t, id);
+	struct session *session = store_sessions_get(t, id);
 
 	if (session != NULL)
 		session_remove(t, session);
 }
 
-void sessions_renew(struct sessions *t, struct session *session, uint64_t lowest_outstanding,
+void store_sessions_renew(struct sessions *t, struct session *session, uint64_t lowest_outstanding,
 		    int64_t now_ns)
 {
 	uint64_t before = head_hash(session);
@@ -174,7 +174,7 @@ bool session_is_full(const struct sessions *t, const struct session *session)
 	return session->n_results >= t->results_max;
 }
 
-void sessions_record(struct sessions *t, struct session *session, const struct result *result)
+void store_sessions_record(struct sessions *t, struct session *session, const struct result *result)
 {
 	size_t at = result_position(session, result->sequence);
 
@@ -187,7 +187,7 @@ void sessions_record(struct sessions *t, struct session *session, const struct r
 	hash_move(t, session, result_hash(session, result), 0);
 }
 
-void sessions_expire(struct sessions *t, int64_t now_ns)
+void store_sessions_expire(struct sessions *t, int64_t now_ns)
 {
 	for (;;) {
 		struct session *oldest =
@@ -201,13 +201,13 @@ void sessions_expire(struct sessions *t, int64_t now_ns)
 
 bool store_has_session(const struct store *s, uint64_t session)
 {
-	return sessions_get(&s->sessions, session) != NULL;
+	return store_sessions_get(&s->sessions, session) != NULL;
 }
 
 bool store_session_result(const struct store *s, uint64_t id, uint64_t sequence,
 			  struct plan_result *ret_result)
 {
-	const struct session *session = sessions_get(&s->sessions, id);
+	const struct session *session = store_sessions_get(&s->sessions, id);
 	const struct result *known = session != NULL ? session_result(session, sequence) : NULL;
 
 	if (known == NULL)

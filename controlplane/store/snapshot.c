@@ -344,18 +344,18 @@ static int restore_session(struct store *s, const SampanStore__StoredSession *st
 	struct sessions *t = &s->sessions;
 	struct session *session;
 
-	if (sessions_get(t, stored->id) != NULL ||
-	    sessions_open(t, stored->id, stored->ttl_ms, stored->renewed_ns) < 0)
+	if (store_sessions_get(t, stored->id) != NULL ||
+	    store_sessions_open(t, stored->id, stored->ttl_ms, stored->renewed_ns) < 0)
 		return status_set(st, -EBADMSG, "the snapshot's sessions cannot be");
-	session = sessions_get(t, stored->id);
-	sessions_renew(t, session, stored->lowest_outstanding, stored->renewed_ns);
+	session = store_sessions_get(t, stored->id);
+	store_sessions_renew(t, session, stored->lowest_outstanding, stored->renewed_ns);
 	for (size_t i = 0; i < stored->n_results; i++) {
 		const SampanStore__StoredResult *result = stored->results[i];
 
 		if (session_is_full(t, session) ||
 		    session_result(session, result->sequence) != NULL)
 			return status_set(st, -EBADMSG, "the snapshot's results cannot be");
-		sessions_record(t, session,
+		store_sessions_record(t, session,
 				&(struct result){ .sequence = result->sequence,
 						  .revision = result->revision,
 						  .rc = result->rc });

@@ -33,7 +33,7 @@ struct store *store_create(const struct store_limits *limits)
 	for (size_t i = 0; i < kinds_count; i++)
 		tree_init(&s->objects[i], compare_slots);
 	index_init(s);
-	sessions_init(&s->sessions, limits);
+	store_sessions_init(&s->sessions, limits);
 	history_init(&s->history, limits);
 	s->listeners_end = &s->listeners;
 	arena_init(&s->scratch, 0);
@@ -65,7 +65,7 @@ void store_clear(struct store *s)
 	for (size_t i = 0; i < kinds_count; i++)
 		s->objects[i] = (struct tree){ .compare = compare_slots };
 	index_init(s);
-	sessions_clear(&s->sessions);
+	store_sessions_clear(&s->sessions);
 	s->n_objects = 0;
 	s->objects_hash = 0;
 	s->revision = 0;
@@ -203,6 +203,17 @@ void store_listen(struct store *s, struct store_listener *listener)
 	listener->next = NULL;
 	*s->listeners_end = listener;
 	s->listeners_end = &listener->next;
+}
+
+void store_unlisten(struct store *s, struct store_listener *listener)
+{
+	struct store_listener **at = &s->listeners;
+
+	while (*at != listener)
+		at = &(*at)->next;
+	*at = listener->next;
+	if (s->listeners_end == &listener->next)
+		s->listeners_end = at;
 }
 
 void store_on_restore(struct store *s, void (*cb)(void *ctx), void *ctx)

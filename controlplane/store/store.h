@@ -104,6 +104,7 @@ struct store_listener {
 	struct store_listener *next; /* The store's. */
 };
 void store_listen(struct store *s, struct store_listener *listener);
+void store_unlisten(struct store *s, struct store_listener *listener);
 
 /* Changes after since, oldest first; stops when cb returns false. -EKEYEXPIRED when the history
  * no longer reaches back that far, -ERANGE when since lies in the future. */

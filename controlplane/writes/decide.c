@@ -433,6 +433,9 @@ static int decide_intent(struct write_change *c, const struct intent *i, struct 
 	case INTENT_UPDATE_STATUS:
 		rc = change_update(c, held, i->message, "status", st);
 		break;
+	case INTENT_FINALIZE:
+		rc = change_update(c, held, i->message, "finalize", st);
+		break;
 	case INTENT_DELETE:
 		rc = decide_intent_delete(c, i, held, st);
 		break;
