@@ -2,10 +2,11 @@
 
 #include "controlplane/controllers/controller.h"
 
-extern const struct controller controller_namespace, controller_replicaset;
+extern const struct controller controller_namespace, controller_replicaset, controller_deployment;
 
 const struct controller *const controllers[] = {
 	&controller_namespace,
 	&controller_replicaset,
+	&controller_deployment,
 	NULL,
 };

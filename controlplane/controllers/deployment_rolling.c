@@ -1,0 +1,242 @@
+/* How many replicas each set should have next. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "controlplane/controllers/deployment.h"
+
+static int32_t smaller(int32_t a, int32_t b)
+{
+	return a < b ? a : b;
+}
+
+static int32_t larger(int32_t a, int32_t b)
+{
+	return a > b ? a : b;
+}
+
+static int32_t old_total(const struct rollout *r)
+{
+	return rollout_total(r) - (r->current ? set_replicas(r->current) : 0);
+}
+
+static bool set_is_full(const struct rollout *r)
+{
+	return r->current != NULL && set_replicas(r->current) == r->replicas;
+}
+
+/* True when every replica is of the new set and available, and nothing old is left. */
+static bool is_settled(const struct rollout *r)
+{
+	for (size_t i = 0; i < r->n_sets; i++)
+		if (set_is_old(r, &r->sets[i]) &&
+		    (set_actual(&r->sets[i]) != 0 || set_replicas(&r->sets[i]) != 0))
+			return false;
+	return set_is_full(r) && set_available(r->current) == r->replicas;
+}
+
+/* --- Rolling update -------------------------------------------------------------------- */
+
+/* True when the new set changed. */
+static bool grow_new(struct rollout *r)
+{
+	int32_t has = set_replicas(r->current), wants = r->replicas;
+
+	if (has < r->replicas) {
+		int32_t room = r->replicas + r->surge - rollout_total(r);
+
+		wants = room <= 0 ? has : has + smaller(room, r->replicas - has);
+	}
+	rollout_scale(r, r->current, wants);
+	return wants != has;
+}
+
+/* Old pods that do not serve anyway go first; they cost nothing. */
+static void shrink_unhealthy(struct rollout *r, int32_t limit)
+{
+	int32_t removed = 0;
+
+	for (size_t i = 0; i < r->n_sets && removed < limit; i++) {
+		struct set *set = &r->sets[i];
+		int32_t has = set_replicas(set), sick = has - set_available(set);
+		int32_t less = smaller(limit - removed, sick);
+
+		if (!set_is_old(r, set) || has == 0 || less <= 0)
+			continue;
+		rollout_scale(r, set, has - less);
+		removed += less;
+	}
+}
+
+/* Pods taken away as unhealthy were not among the available ones, so they do not count here. */
+static void shrink_old(struct rollout *r)
+{
+	int32_t room = rollout_available(r) - (r->replicas - r->unavailable);
+
+	for (size_t i = 0; i < r->n_sets && room > 0; i++) {
+		struct set *set = &r->sets[i];
+		int32_t has = set_replicas(set), less = smaller(has, room);
+
+		if (!set_is_old(r, set) || less <= 0)
+			continue;
+		rollout_scale(r, set, has - less);
+		room -= less;
+	}
+}
+
+void rollout_roll(struct rollout *r)
+{
+	if (!rollout_ensure_current(r, true))
+		return;
+	if (r->current->object == NULL || grow_new(r))
+		return; /* The next look sees what came of it. */
+
+	int32_t down = rollout_total(r) - (r->replicas - r->unavailable) -
+		       (set_replicas(r->current) - set_available(r->current));
+
+	if (old_total(r) > 0 && down > 0) {
+		shrink_unhealthy(r, down);
+		shrink_old(r);
+	} else if (is_settled(r)) {
+		rollout_trim_history(r);
+	}
+}
+
+/* --- Recreate ---------------------------------------------------------------------------- */
+
+static bool old_pods_run(const struct rollout *r)
+{
+	for (size_t i = 0; i < r->n_sets; i++) {
+		size_t n;
+
+		if (!set_is_old(r, &r->sets[i]))
+			continue;
+
+		const struct pod_facts *const *pods =
+			view_pods_of(r->view, r->sets[i].object->facts.uid, &n);
+
+		/* A pod that is being ended still runs. */
+		for (size_t k = 0; k < n; k++)
+			if (pods[k]->phase != PHASE_SUCCEEDED && pods[k]->phase != PHASE_FAILED)
+				return true;
+	}
+	return false;
+}
+
+void rollout_recreate(struct rollout *r)
+{
+	bool shrinks = false;
+
+	for (size_t i = 0; i < r->n_sets; i++) {
+		if (!set_is_old(r, &r->sets[i]) || set_replicas(&r->sets[i]) == 0)
+			continue;
+		rollout_scale(r, &r->sets[i], 0);
+		shrinks = true;
+	}
+	if (shrinks || old_pods_run(r) || !rollout_ensure_current(r, true))
+		return;
+	if (r->current->object != NULL)
+		rollout_scale(r, r->current, r->replicas);
+	if (is_settled(r))
+		rollout_trim_history(r);
+}
+
+/* --- Scaling in the middle of it ------------------------------------------------------------ */
+
+static int32_t annotated(const struct set *set, const char *key)
+{
+	const char *text = meta_annotation(set->message->metadata, key);
+
+	return text ? (int32_t)strtol(text, NULL, 10) : -1;
+}
+
+bool rollout_is_scaling(const struct rollout *r)
+{
+	for (size_t i = 0; i < r->n_sets; i++) {
+		int32_t desired =
+			annotated(&r->sets[i], "deployment.kubernetes.io/desired-replicas");
+
+		if (set_replicas(&r->sets[i]) > 0 && desired >= 0 && desired != r->replicas)
+			return true;
+	}
+	return false;
+}
+
+/* The only set with replicas, or the new one when none has any; NULL when several have. */
+static struct set *only_active(struct rollout *r)
+{
+	struct set *found = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_sets; i++)
+		if (set_replicas(&r->sets[i]) > 0) {
+			found = &r->sets[i];
+			n++;
+		}
+	if (n == 0 && r->current != NULL)
+		return r->current;
+	return n == 1 ? found : NULL;
+}
+
+static int compare_size(const void *x, const void *y)
+{
+	const struct set *a = *(struct set *const *)x, *b = *(struct set *const *)y;
+
+	if (set_replicas(a) != set_replicas(b))
+		return set_replicas(a) > set_replicas(b) ? -1 : 1;
+	/* The array is sorted by age: its order is the order of addresses in it. */
+	return a < b ? -1 : a > b;
+}
+
+/* What a set may have when the whole grows from its old maximum to the new one. */
+static int32_t share(const struct rollout *r, const struct set *set)
+{
+	int32_t before = annotated(set, "deployment.kubernetes.io/max-replicas");
+	int64_t now = r->replicas + r->surge, has = set_replicas(set);
+
+	if (before <= 0)
+		before = r->deployment->status ? r->deployment->status->replicas : 0;
+	if (before <= 0)
+		return 0;
+	/* Rounded half up. */
+	return (int32_t)((has * now * 2 + before) / (2 * before) - has);
+}
+
+void rollout_scale_proportionally(struct rollout *r)
+{
+	struct set *only = only_active(r), **by_size;
+	int32_t left, target = r->replicas + r->surge;
+	size_t n = 0;
+
+	if (only != NULL) {
+		rollout_scale(r, only, r->replicas);
+		return;
+	}
+	if (set_is_full(r) && set_available(r->current) == r->replicas &&
+	    annotated(r->current, "deployment.kubernetes.io/desired-replicas") == r->replicas) {
+		for (size_t i = 0; i < r->n_sets; i++)
+			if (set_is_old(r, &r->sets[i]))
+				rollout_scale(r, &r->sets[i], 0);
+		return;
+	}
+	if (r->deployment->spec->strategy != NULL &&
+	    !text_is(r->deployment->spec->strategy->type, "RollingUpdate"))
+		return;
+	if (r->replicas == 0)
+		target = 0;
+	by_size = arena_array(r->view->arena, struct set *, r->n_sets);
+	for (size_t i = 0; i < r->n_sets; i++)
+		if (set_replicas(&r->sets[i]) > 0)
+			by_size[n++] = &r->sets[i];
+	qsort(by_size, n, sizeof(*by_size), compare_size);
+	left = target - rollout_total(r);
+	for (size_t i = 0; i < n; i++) {
+		int32_t part = left == 0 ? 0 : share(r, by_size[i]);
+
+		part = left > 0 ? smaller(larger(part, 0), left) : larger(smaller(part, 0), left);
+		left -= part;
+		/* What rounding left over goes to the largest; nothing is left after the last. */
+		rollout_scale(r, by_size[i], larger(set_replicas(by_size[i]) + part, 0));
+	}
+	if (left != 0 && n > 0)
+		rollout_scale(r, by_size[0], larger(set_replicas(by_size[0]) + left, 0));
+}
