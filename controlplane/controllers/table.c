@@ -2,11 +2,15 @@
 
 #include "controlplane/controllers/controller.h"
 
-extern const struct controller controller_namespace, controller_replicaset, controller_deployment;
+extern const struct controller controller_namespace, controller_replicaset, controller_deployment,
+	controller_endpoints, controller_endpointslice, controller_masters;
 
 const struct controller *const controllers[] = {
 	&controller_namespace,
 	&controller_replicaset,
 	&controller_deployment,
+	&controller_endpoints,
+	&controller_endpointslice,
+	&controller_masters,
 	NULL,
 };
