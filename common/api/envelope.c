@@ -156,7 +156,8 @@ void packed_put_revision(struct buf *out, struct bytes packed, uint64_t revision
 	}
 	size_t before_len = (size_t)(split - meta.data);
 	size_t after_len = (size_t)(meta.data + meta.value - after);
-	size_t text_len = (size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)revision);
+	size_t text_len =
+		(size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)revision);
 
 	put_header(out, METADATA, before_len + field_size(text_len) + after_len);
 	buf_put(out, meta.data, before_len);

@@ -70,13 +70,15 @@ static int parse_one(const char **p, const struct kind *kind, struct arena *a,
 	} else if (**p == '=') {
 		*p += (*p)[1] == '=' ? 2 : 1;
 	} else {
-		return status_set(st, -EBADMSG, "invalid field selector: %s; can't understand '%.*s'",
-				  start, (int)strcspn(start, ","), start);
+		return status_set(st, -EBADMSG,
+				  "invalid field selector: %s; can't understand '%.*s'", start,
+				  (int)strcspn(start, ","), start);
 	}
 	ret->path = path;
 	ret->value = take_part(p, ",=", a);
 	if (**p == '=')
-		return status_set(st, -EBADMSG, "invalid field selector: unescaped '=' in '%s'", start);
+		return status_set(st, -EBADMSG, "invalid field selector: unescaped '=' in '%s'",
+				  start);
 	if (!supported(kind, path))
 		return status_set(st, -EBADMSG, "field label not supported: %s", path);
 	return 0;
@@ -92,7 +94,8 @@ int field_selector_parse(const char *text, const struct kind *kind, struct arena
 	for (const char *c = p; *c != '\0'; c++)
 		commas += *c == ',';
 	if (commas > REQUIREMENTS_MAX)
-		return status_set(st, -EBADMSG, "field selector: more than %d terms", REQUIREMENTS_MAX);
+		return status_set(st, -EBADMSG, "field selector: more than %d terms",
+				  REQUIREMENTS_MAX);
 	list = arena_array(a, struct field_requirement, commas);
 	while (*p != '\0') {
 		int rc = parse_one(&p, kind, a, &list[n], st);
@@ -166,7 +169,8 @@ static bool find_scalar(const struct schema *s, struct bytes packed, const char 
 		path += len;
 		if (*path == '\0') {
 			ret->field = f;
-			return f->type != PROTOBUF_C_TYPE_MESSAGE && f->type != PROTOBUF_C_TYPE_BYTES;
+			return f->type != PROTOBUF_C_TYPE_MESSAGE &&
+			       f->type != PROTOBUF_C_TYPE_BYTES;
 		}
 		path++;
 		if (f->type != PROTOBUF_C_TYPE_MESSAGE || f->message->form != SCHEMA_FORM_OBJECT)
@@ -229,9 +233,9 @@ bool field_selector_matches(const struct field_selector *s, const struct kind *k
 	for (size_t i = 0; i < s->n_requirements; i++) {
 		const struct field_requirement *r = &s->requirements[i];
 		struct scalar v;
-		bool equal = find_scalar(schema, packed, real_path(kind, r->path), &v) ?
-				     equals(&v, r->value) :
-				     *r->value == '\0';
+		bool equal = find_scalar(schema, packed, real_path(kind, r->path), &v)
+				     ? equals(&v, r->value)
+				     : *r->value == '\0';
 
 		if (equal == r->negated)
 			return false;

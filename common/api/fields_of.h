@@ -40,7 +40,8 @@ static inline size_t *field_count(const void *message, const struct schema_field
 	return &MEMBER(size_t, (uintptr_t)message, f->quantifier_offset);
 }
 
-static inline ProtobufCMessage *message_try_new(const ProtobufCMessageDescriptor *d, struct arena *a)
+static inline ProtobufCMessage *message_try_new(const ProtobufCMessageDescriptor *d,
+						struct arena *a)
 {
 	ProtobufCMessage *m = arena_try_alloc(a, d->sizeof_message);
 

@@ -30,9 +30,11 @@ struct json_read {
 	size_t n_complaints;
 };
 
-/* Read one object. read may be NULL (FIELDS_IGNORE). 400 in st, -EBADMSG, or -EFBIG beyond the budget. */
+/* Read one object. read may be NULL (FIELDS_IGNORE). 400 in st, -EBADMSG, or -EFBIG beyond the
+ * budget. */
 int json_read_message(const ProtobufCMessageDescriptor *descriptor, struct bytes text,
-		      struct arena *a, struct json_read *read, void *ret_message, struct status *st);
+		      struct arena *a, struct json_read *read, void *ret_message,
+		      struct status *st);
 /* Only the top level's apiVersion and kind; either may come back NULL. */
 int json_read_type(struct bytes text, struct arena *a, const char **ret_api_version,
 		   const char **ret_kind, struct status *st);

@@ -16,7 +16,8 @@
  * for a length was a real bug once. */
 
 static bool put_fields(struct buf *out, const struct schema *s, struct wire w, bool *first,
-		       const struct json_revision *revision, const struct json_head *head, int depth);
+		       const struct json_revision *revision, const struct json_head *head,
+		       int depth);
 static bool put_message(struct buf *out, const struct schema *s, struct wire w, int depth);
 
 /* The last field of this number inside w; *ret is untouched when there is none. */
@@ -260,7 +261,8 @@ static bool put_entry(struct buf *out, const struct schema_field *f, const struc
 {
 	const struct schema_field *value = &f->message->fields[1];
 	struct wire_field k = { .data = (const uint8_t *)"" };
-	struct wire_field v = { .data = (const uint8_t *)"", .type = (uint8_t)wire_type_of(value->type) };
+	struct wire_field v = { .data = (const uint8_t *)"",
+				.type = (uint8_t)wire_type_of(value->type) };
 
 	if (in->type != WIRE_BYTES || !find(wire_inside(in), 1, WIRE_BYTES, &k) ||
 	    !find(wire_inside(in), 2, wire_type_of(value->type), &v))
@@ -291,8 +293,8 @@ static bool put_one(struct buf *out, const struct schema_field *f, const struct 
 	const struct json_revision none = { 0 };
 
 	if (f->flags & SCHEMA_INLINE)
-		return in->type == WIRE_BYTES && put_fields(out, f->message, wire_inside(in), first,
-							    &none, NULL, depth + 1);
+		return in->type == WIRE_BYTES &&
+		       put_fields(out, f->message, wire_inside(in), first, &none, NULL, depth + 1);
 	json_key(out, f, first);
 	if (head != NULL) {
 		struct json_revision inside = json_revision_of(f, head);
@@ -326,7 +328,8 @@ static void put_gap(struct buf *out, const struct schema *s, uint64_t mask, bool
 }
 
 static bool put_fields(struct buf *out, const struct schema *s, struct wire w, bool *first,
-		       const struct json_revision *revision, const struct json_head *head, int depth)
+		       const struct json_revision *revision, const struct json_head *head,
+		       int depth)
 {
 	uint64_t gaps = s->always_mask | s->inline_mask;
 	const struct schema_field *open = NULL, *last = NULL;
@@ -368,8 +371,8 @@ static bool put_fields(struct buf *out, const struct schema *s, struct wire w, b
 			json_byte(out, f->label == SCHEMA_MAP ? '{' : '[');
 			open = f;
 		}
-		if (f->label == SCHEMA_MAP ? !put_entry(out, f, &in, depth) :
-					     !put_value(out, f, &in, depth))
+		if (f->label == SCHEMA_MAP ? !put_entry(out, f, &in, depth)
+					   : !put_value(out, f, &in, depth))
 			return false;
 	}
 	if (open != NULL)

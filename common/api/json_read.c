@@ -113,8 +113,9 @@ static bool wrong_type(struct json_reader *r, const struct json_frame *at,
 		return false;
 	put_path(&path, at, false);
 	name_of_type(&type, f, whole);
-	return json_fail(&r->scan, "json: cannot unmarshal %s into Go struct field %s.%s of type %s",
-			 what, schema_name(at->schema), buf_cstr(&path), buf_cstr(&type));
+	return json_fail(&r->scan,
+			 "json: cannot unmarshal %s into Go struct field %s.%s of type %s", what,
+			 schema_name(at->schema), buf_cstr(&path), buf_cstr(&type));
 }
 
 /* The value that stands next has the wrong type, or is no value at all. */
@@ -240,7 +241,8 @@ static bool read_bytes(struct json_reader *r, const struct json_frame *at,
 
 /* The field called name, in the message or an inline one inside it, which is made when needed. */
 static const struct schema_field *find_field(struct json_reader *r, struct level *levels,
-					     const struct json_string *name, struct level **ret_level)
+					     const struct json_string *name,
+					     struct level **ret_level)
 {
 	for (size_t i = 0;; i++) {
 		struct level *l = &levels[i];
@@ -258,8 +260,8 @@ static const struct schema_field *find_field(struct json_reader *r, struct level
 						json_out_of_memory(&r->scan);
 						return NULL;
 					}
-					MEMBER(ProtobufCMessage *, levels[k - 1].message, f->offset) =
-						levels[k].message;
+					MEMBER(ProtobufCMessage *, levels[k - 1].message,
+					       f->offset) = levels[k].message;
 				}
 			return schema_find(l->schema, name->p, name->len);
 		}
@@ -271,7 +273,8 @@ static const struct schema_field *find_field(struct json_reader *r, struct level
 	}
 }
 
-/* apiVersion and kind of the object itself; those of objects inside it are dropped, as on the wire. */
+/* apiVersion and kind of the object itself; those of objects inside it are dropped, as on the wire.
+ */
 static bool read_type_field(struct json_reader *r, const struct json_frame *at, bool is_kind)
 {
 	struct json_string text;
@@ -279,10 +282,11 @@ static bool read_type_field(struct json_reader *r, const struct json_frame *at, 
 	if (json_take_null(&r->scan))
 		return true;
 	if (json_peek(&r->scan) != '"')
-		return json_fail(&r->scan,
-				 "json: cannot unmarshal %s into Go struct field %s.%s of type string",
-				 name_of_next(&r->scan), schema_name(at->schema),
-				 is_kind ? "kind" : "apiVersion");
+		return json_fail(
+			&r->scan,
+			"json: cannot unmarshal %s into Go struct field %s.%s of type string",
+			name_of_next(&r->scan), schema_name(at->schema),
+			is_kind ? "kind" : "apiVersion");
 	if (!json_scan_string(&r->scan, &text))
 		return false;
 	if (at->up != NULL || r->read == NULL)
@@ -485,7 +489,8 @@ static int cannot_handle(const struct json_reader *r, const struct schema *s, st
 	const char *name = schema_name(s), *version = dot ? dot + 1 : package;
 
 	return status_set(st, r->scan.rc < 0 ? r->scan.rc : -EBADMSG,
-			  "%s in version \"%s\" cannot be handled as a %s: %s", name, version, name, why);
+			  "%s in version \"%s\" cannot be handled as a %s: %s", name, version, name,
+			  why);
 }
 
 static int finish(struct json_reader *r, const struct schema *s, struct status *st)
@@ -497,8 +502,8 @@ static int finish(struct json_reader *r, const struct schema *s, struct status *
 	if (r->read == NULL || r->read->validation != FIELDS_STRICT || r->read->n_complaints == 0)
 		return 0;
 	for (size_t i = 0; i < r->read->n_complaints; i++)
-		buf_printf(&why, "%s%s", i ? ", " : "strict decoding error: ",
-			   r->read->complaints[i]);
+		buf_printf(&why, "%s%s",
+			   i ? ", " : "strict decoding error: ", r->read->complaints[i]);
 	return cannot_handle(r, s, st, buf_cstr(&why));
 }
 
@@ -536,7 +541,8 @@ int json_read_message(const ProtobufCMessageDescriptor *descriptor, struct bytes
 		read->n_complaints = 0;
 		read->complaints = arena_try_alloc(a, JSON_COMPLAINTS_MAX * sizeof(char *));
 		if (read->complaints == NULL)
-			return status_set(st, -EFBIG, "the request needs too much memory to be read");
+			return status_set(st, -EFBIG,
+					  "the request needs too much memory to be read");
 	}
 	struct json_frame at = { .schema = s, .index = -1 };
 	m = message_try_new(descriptor, a);
@@ -577,14 +583,15 @@ int json_read_type(struct bytes text, struct arena *a, const char **ret_api_vers
 	for (bool more = json_object_first(&s); more; more = json_object_next(&s)) {
 		if (!json_scan_key(&s, &name))
 			break;
-		const char **slot = name.len == 4 && memcmp(name.p, "kind", 4) == 0 ? &kind :
-				    name.len == 10 && memcmp(name.p, "apiVersion", 10) == 0 ?
-									  &api_version :
-									  NULL;
+		const char **slot = name.len == 4 && memcmp(name.p, "kind", 4) == 0 ? &kind
+				    : name.len == 10 && memcmp(name.p, "apiVersion", 10) == 0
+					    ? &api_version
+					    : NULL;
 		if (slot == NULL || *s.p != '"' || s.p >= s.end) {
 			if (!json_skip(&s))
 				break;
-		} else if (!json_scan_string(&s, &value) || (*slot = json_own(&s, &value)) == NULL) {
+		} else if (!json_scan_string(&s, &value) ||
+			   (*slot = json_own(&s, &value)) == NULL) {
 			break;
 		}
 	}

@@ -36,9 +36,10 @@ static bool read_time(struct json_reader *r, const struct json_frame *at,
 	if (!string_next(r, at, f, &text))
 		return false;
 	if (time_parse(bytes_of_string(&text), &t->seconds, &nanos) < 0)
-		return json_fail(&r->scan,
-				 "parsing time \"%.*s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse",
-				 (int)(text.len < 64 ? text.len : 64), text.p);
+		return json_fail(
+			&r->scan,
+			"parsing time \"%.*s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse",
+			(int)(text.len < 64 ? text.len : 64), text.p);
 	t->has_seconds = 1;
 	if (f->message->form == SCHEMA_FORM_MICROTIME) {
 		t->nanos = nanos / 1000 * 1000;
@@ -71,9 +72,9 @@ static bool read_quantity(struct json_reader *r, const struct json_frame *at,
 	struct quantity value;
 	char c = json_peek(&r->scan);
 
-	if (c == '"' ? !json_scan_string(&r->scan, &text) :
-		       (c != '-' && (c < '0' || c > '9')) ? !json_form_fail(r, at, f) :
-							    !json_scan_number(&r->scan, &text))
+	if (c == '"'                             ? !json_scan_string(&r->scan, &text)
+	    : (c != '-' && (c < '0' || c > '9')) ? !json_form_fail(r, at, f)
+						 : !json_scan_number(&r->scan, &text))
 		return false;
 	while (text.len > 0 && (text.p[0] == ' ' || text.p[0] == '\t'))
 		text.p++, text.len--;
@@ -107,7 +108,8 @@ static bool read_int_or_string(struct json_reader *r, const struct json_frame *a
 	if (!json_scan_number(&r->scan, &text))
 		return false;
 	if (!json_integer(text.p, text.len, &number) || number < INT32_MIN || number > INT32_MAX)
-		return json_fail(&r->scan, "json: cannot unmarshal number %.*s into Go value of type int32",
+		return json_fail(&r->scan,
+				 "json: cannot unmarshal number %.*s into Go value of type int32",
 				 (int)(text.len < 40 ? text.len : 40), text.p);
 	v->has_intval = 1;
 	v->intval = (int32_t)number;
@@ -253,15 +255,16 @@ bool json_read_form(struct json_reader *r, const struct json_frame *at,
 
 /* One more than the digit's value; 0 for what is no digit. */
 static const uint8_t base64_values[256] = {
-	['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8,
-	['I'] = 9, ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15,
-	['P'] = 16, ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22,
-	['W'] = 23, ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29,
-	['d'] = 30, ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36,
-	['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40, ['o'] = 41, ['p'] = 42, ['q'] = 43,
-	['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50,
-	['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57,
-	['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
+	['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,
+	['H'] = 8,  ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14,
+	['O'] = 15, ['P'] = 16, ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21,
+	['V'] = 22, ['W'] = 23, ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28,
+	['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35,
+	['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40, ['o'] = 41, ['p'] = 42,
+	['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49,
+	['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+	['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63,
+	['/'] = 64,
 };
 
 bool json_base64(struct json_reader *r, const struct json_string *text, ProtobufCBinaryData *ret)

@@ -89,7 +89,9 @@ static int hex4(const char *p)
 	int v = 0;
 
 	for (int i = 0; i < 4; i++) {
-		int c = p[i], d = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+		int c = p[i], d = c >= '0' && c <= '9'                 ? c - '0'
+				  : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+								       : -1;
 
 		if (d < 0)
 			return -1;
@@ -107,7 +109,8 @@ static bool scan_unicode(struct json_scan *s, char **to)
 		return json_fail(s, "invalid character in \\u hexadecimal character escape");
 	s->p += 4;
 	if (c >= 0xD800 && c < 0xDC00) {
-		int low = s->end - s->p >= 6 && s->p[0] == '\\' && s->p[1] == 'u' ? hex4(s->p + 2) : -1;
+		int low = s->end - s->p >= 6 && s->p[0] == '\\' && s->p[1] == 'u' ? hex4(s->p + 2)
+										  : -1;
 
 		if (low < 0xDC00 || low > 0xDFFF)
 			return json_fail(s, "unpaired surrogate in string literal");
@@ -332,7 +335,8 @@ static bool walk(struct json_scan *s, struct buf *to)
 	if (c == '-' || (c >= '0' && c <= '9')) {
 		if (!json_scan_number(s, &number))
 			return false;
-	} else if (!json_literal(s, "true", 4) && !json_literal(s, "false", 5) && !json_take_null(s)) {
+	} else if (!json_literal(s, "true", 4) && !json_literal(s, "false", 5) &&
+		   !json_take_null(s)) {
 		return json_unexpected(s, "looking for beginning of value");
 	}
 	if (to != NULL)

@@ -109,7 +109,8 @@ void json_put_double(struct buf *out, double v)
 
 void json_put_base64(struct buf *out, const uint8_t *data, size_t n)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	uint8_t *to = buf_reserve(out, (n + 2) / 3 * 4 + 2);
 	size_t i = 0;
 

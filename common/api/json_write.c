@@ -205,7 +205,8 @@ static bool time_is_zero(const struct schema_field *f, const void *slot)
 	const MetaV1__Time *t = *(MetaV1__Time *const *)slot;
 
 	return (f->message->form == SCHEMA_FORM_TIME && t->seconds == 0) ||
-	       (f->message->form == SCHEMA_FORM_MICROTIME && t->seconds == 0 && t->nanos / 1000 == 0);
+	       (f->message->form == SCHEMA_FORM_MICROTIME && t->seconds == 0 &&
+		t->nanos / 1000 == 0);
 }
 
 /* Whether the canonical form has it. */
@@ -233,7 +234,8 @@ static void put_field(struct buf *out, const struct schema_field *f, const Proto
 	struct json_revision inside = json_revision_of(f, head);
 
 	if (f->flags & SCHEMA_INLINE) {
-		put_fields(out, f->message, MEMBER(ProtobufCMessage *, (uintptr_t)m, f->offset), first, &none, NULL);
+		put_fields(out, f->message, MEMBER(ProtobufCMessage *, (uintptr_t)m, f->offset),
+			   first, &none, NULL);
 		return;
 	}
 	json_key(out, f, first);

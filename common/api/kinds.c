@@ -31,17 +31,21 @@
 #define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
 #define SUBRESOURCES(a) .subresources = (a), .n_subresources = array_size(a)
 #define SUB(name_, group_, version_, kind_, c_, verbs_, served_)                                   \
-	{ name_, group_, version_, kind_, verbs_, served_, &c_##__descriptor }
+	{                                                                                          \
+		name_, group_, version_, kind_, verbs_, served_, &c_##__descriptor                 \
+	}
 #define ROW(group_, version_, api_version_, kind_, singular_, plural_, resource_, c_, ...)         \
-	{ .group = group_, .version = version_, .api_version = api_version_, .kind = #kind_,       \
-	  .singular = singular_, .plural = plural_, .resource = resource_,                         \
-	  .descriptor = &c_##__descriptor, __VA_ARGS__ }
+	{                                                                                          \
+		.group = group_, .version = version_, .api_version = api_version_, .kind = #kind_, \
+		.singular = singular_, .plural = plural_, .resource = resource_,                   \
+		.descriptor = &c_##__descriptor, __VA_ARGS__                                       \
+	}
 #define LIST_OF(kind_, c_) .list_kind = #kind_ "List", .list_descriptor = &c_##_list__descriptor
 #define CORE(kind_, singular_, plural_, c_, ...)                                                   \
 	ROW("", "v1", "v1", kind_, singular_, plural_, plural_, c_, LIST_OF(kind_, c_), __VA_ARGS__)
 #define CORE_VIRTUAL(kind_, singular_, plural_, c_, ...)                                           \
 	ROW("", "v1", "v1", kind_, singular_, plural_, plural_, c_, __VA_ARGS__)
-#define PLAIN(group_, version_, kind_, singular_, plural_, c_, ...)                              \
+#define PLAIN(group_, version_, kind_, singular_, plural_, c_, ...)                                \
 	ROW(group_, version_, group_ "/" version_, kind_, singular_, plural_, plural_ "." group_,  \
 	    c_, __VA_ARGS__)
 #define GROUP(group_, version_, kind_, singular_, plural_, c_, ...)                                \

@@ -40,8 +40,8 @@ struct kind_subresource {
 };
 
 struct kind {
-	const char *group, *version; /* "apps", "v1"; the core group is "". */
-	const char *api_version;     /* "apps/v1", "v1" */
+	const char *group, *version;  /* "apps", "v1"; the core group is "". */
+	const char *api_version;      /* "apps/v1", "v1" */
 	const char *kind, *list_kind; /* list_kind is NULL for virtual kinds. */
 	const char *singular, *plural;
 	const char *resource; /* "deployments.apps", "pods": what the store calls the kind. */

@@ -23,7 +23,8 @@ static struct label_requirement *add(struct builder *b, const char *key, enum la
 {
 	if (b->n == b->cap) {
 		size_t cap = b->cap ? b->cap * 2 : 4;
-		struct label_requirement *grown = arena_array(b->arena, struct label_requirement, cap);
+		struct label_requirement *grown =
+			arena_array(b->arena, struct label_requirement, cap);
 
 		if (b->n > 0)
 			memcpy(grown, b->list, b->n * sizeof(*grown));
@@ -65,7 +66,8 @@ struct words {
 
 static int bad(struct words *w, const char *what)
 {
-	return status_set(w->st, -EBADMSG, "unable to parse requirement: %s at \"%.40s\"", what, w->p);
+	return status_set(w->st, -EBADMSG, "unable to parse requirement: %s at \"%.40s\"", what,
+			  w->p);
 }
 
 static void space(struct words *w)
@@ -107,9 +109,9 @@ static int check_value(struct words *w, const char *key, const char *value)
 {
 	const char *why = label_value_check(value);
 
-	return why ? status_set(w->st, -EBADMSG, "values[0][%s]: Invalid value: \"%s\": %s", key, value,
-				why) :
-		     0;
+	return why ? status_set(w->st, -EBADMSG, "values[0][%s]: Invalid value: \"%s\": %s", key,
+				value, why)
+		   : 0;
 }
 
 /* "(a,b,c)" into r, sorted. */
@@ -149,17 +151,19 @@ static int parse_number(struct words *w, struct builder *b, const char *key, enu
 	errno = 0;
 	long long number = strtoll(text, &end, 10);
 	if (*text == '\0' || *end != '\0' || errno != 0)
-		return status_set(w->st, -EBADMSG,
-				  "values[0]: Invalid value: \"%s\": for 'Gt', 'Lt' operators, the value "
-				  "must be an integer",
-				  text);
+		return status_set(
+			w->st, -EBADMSG,
+			"values[0]: Invalid value: \"%s\": for 'Gt', 'Lt' operators, the value "
+			"must be an integer",
+			text);
 	struct label_requirement *r = add(b, key, op);
 	r->number = number;
 	set_value(b, r, text);
 	return 0;
 }
 
-static int parse_equality(struct words *w, struct builder *b, const char *key, enum label_operator op)
+static int parse_equality(struct words *w, struct builder *b, const char *key,
+			  enum label_operator op)
 {
 	char *value = word(w);
 	int rc = check_value(w, key, value);
@@ -246,8 +250,10 @@ static int add_expression(struct builder *b, const MetaV1__LabelSelectorRequirem
 		if (strcmp(op, operators[i].name) != 0)
 			continue;
 		if (operators[i].values != (e->n_values > 0))
-			return status_set(st, -EINVAL, "label selector: key \"%s\": values %s for operator %s",
-					  key, operators[i].values ? "must be given" : "must not be given", op);
+			return status_set(
+				st, -EINVAL,
+				"label selector: key \"%s\": values %s for operator %s", key,
+				operators[i].values ? "must be given" : "must not be given", op);
 		struct label_requirement *r = add(b, arena_strdup(b->arena, key), operators[i].op);
 		const char **values = arena_array(b->arena, const char *, e->n_values + 1);
 		for (size_t v = 0; v < e->n_values; v++)
@@ -369,9 +375,9 @@ bool label_selector_matches_map(const struct label_selector *s, struct string_en
 static void print_requirement(struct buf *out, const struct label_requirement *r)
 {
 	static const char *const formats[] = {
-		[LABEL_IN] = "%s in (",		[LABEL_NOT_IN] = "%s notin (",
-		[LABEL_EXISTS] = "%s",		[LABEL_DOES_NOT_EXIST] = "!%s",
-		[LABEL_GREATER] = "%s>",	[LABEL_LESS] = "%s<",
+		[LABEL_IN] = "%s in (",  [LABEL_NOT_IN] = "%s notin (",
+		[LABEL_EXISTS] = "%s",   [LABEL_DOES_NOT_EXIST] = "!%s",
+		[LABEL_GREATER] = "%s>", [LABEL_LESS] = "%s<",
 	};
 	bool set = (r->op == LABEL_IN || r->op == LABEL_NOT_IN) && r->n_values != 1;
 	const char *format = formats[r->op];

@@ -15,7 +15,7 @@
 #include "proto/k8s/meta_v1.pb-c.h"
 
 enum label_operator {
-	LABEL_IN, /* Also "=": one value. */
+	LABEL_IN,     /* Also "=": one value. */
 	LABEL_NOT_IN, /* Also "!="; an absent label matches. */
 	LABEL_EXISTS,
 	LABEL_DOES_NOT_EXIST,

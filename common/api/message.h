@@ -39,6 +39,7 @@ bool message_child_set(void *message, const char *json_name, ProtobufCMessage *c
 
 /* Value for key in a map of strings, or NULL. */
 const char *string_map_get(struct string_entry *const *entries, size_t n, const char *key);
-/* Set a key of m->labels or another string map of a message; field is its JSON name. NULL removes. */
+/* Set a key of m->labels or another string map of a message; field is its JSON name. NULL removes.
+ */
 void string_map_set(void *message, const char *json_name, const char *key, const char *value,
 		    struct arena *a);

@@ -223,7 +223,8 @@ static void pack_one(struct packer *k, const struct schema_field *f, const Proto
 	size_t before = (size_t)(k->end - k->p);
 	pack_content(k, f, *(ProtobufCMessage *const *)slot);
 	size_t len = (size_t)(k->end - k->p) - before;
-	bool is_time = f->message->form == SCHEMA_FORM_TIME || f->message->form == SCHEMA_FORM_MICROTIME;
+	bool is_time =
+		f->message->form == SCHEMA_FORM_TIME || f->message->form == SCHEMA_FORM_MICROTIME;
 	if (len == 0 && (is_time || !(f->flags & SCHEMA_POINTER)))
 		return;
 	put_varint(k, len);
@@ -240,7 +241,8 @@ static void pack_fields(struct packer *k, const struct schema *s, const Protobuf
 		else if (*field_count(m, f) == 0)
 			continue;
 		else if (f->label == SCHEMA_LIST)
-			pack_list(k, f, MEMBER(char *, (uintptr_t)m, f->offset), *field_count(m, f));
+			pack_list(k, f, MEMBER(char *, (uintptr_t)m, f->offset),
+				  *field_count(m, f));
 		else
 			pack_map(k, f, MEMBER(struct any_entry **, (uintptr_t)m, f->offset),
 				 *field_count(m, f));

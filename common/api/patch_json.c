@@ -43,7 +43,8 @@ static int parse_pointer(struct patcher *p, const char *text, struct pointer *re
 		return too_large(p);
 	*ret = (struct pointer){ .text = text };
 	if (len > 0 && *text != '/')
-		return status_set(p->st, -EBADMSG, "JSON patch: \"%.200s\" is not a JSON pointer", text);
+		return status_set(p->st, -EBADMSG, "JSON patch: \"%.200s\" is not a JSON pointer",
+				  text);
 	for (; *text != '\0'; text++) {
 		if (*text == '/') {
 			if (ret->n == TOKENS_MAX)
@@ -55,7 +56,8 @@ static int parse_pointer(struct patcher *p, const char *text, struct pointer *re
 			text++;
 			if (*text != '0' && *text != '1')
 				return status_set(p->st, -EBADMSG,
-						  "JSON patch: \"%.200s\" is not a JSON pointer", ret->text);
+						  "JSON patch: \"%.200s\" is not a JSON pointer",
+						  ret->text);
 			*to++ = *text == '0' ? '~' : '/';
 		} else {
 			*to++ = *text;
@@ -197,7 +199,8 @@ static int apply(struct patcher *p, const struct value *operation)
 	struct pointer at;
 
 	if (op == NULL || path == NULL)
-		return status_set(p->st, -EBADMSG, "JSON patch: an operation needs \"op\" and \"path\"");
+		return status_set(p->st, -EBADMSG,
+				  "JSON patch: an operation needs \"op\" and \"path\"");
 	int rc = parse_pointer(p, path, &at);
 	if (rc < 0)
 		return rc;
@@ -206,7 +209,8 @@ static int apply(struct patcher *p, const struct value *operation)
 	if (strcmp(op, "move") == 0 || strcmp(op, "copy") == 0)
 		return transfer(p, op, operation, &at);
 	if (strcmp(op, "add") != 0 && strcmp(op, "replace") != 0 && strcmp(op, "test") != 0)
-		return status_set(p->st, -EBADMSG, "JSON patch: unexpected operation \"%.40s\"", op);
+		return status_set(p->st, -EBADMSG, "JSON patch: unexpected operation \"%.40s\"",
+				  op);
 	if (value == NULL)
 		return status_set(p->st, -EBADMSG, "JSON patch: %s needs \"value\"", op);
 	if (strcmp(op, "test") == 0)
@@ -226,7 +230,8 @@ int patch_json(const struct value *doc, const struct value *patch, struct arena 
 	if (p.doc == NULL)
 		return too_large(&p);
 	if (patch->type != VALUE_LIST)
-		return status_set(st, -EBADMSG, "JSON patch: the body must be a list of operations");
+		return status_set(st, -EBADMSG,
+				  "JSON patch: the body must be a list of operations");
 	if (patch->n > PATCH_OPERATIONS_MAX)
 		return status_set(st, -EFBIG,
 				  "The allowed maximum operations in a JSON patch is %d, got %u",

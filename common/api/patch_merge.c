@@ -11,8 +11,8 @@ static struct value *merge(const struct value *doc, const struct value *patch, s
 {
 	if (patch->type != VALUE_MAP)
 		return value_copy_top(patch, a);
-	struct value *out = doc != NULL && doc->type == VALUE_MAP ? value_copy_top(doc, a) :
-								    value_new_map(a);
+	struct value *out =
+		doc != NULL && doc->type == VALUE_MAP ? value_copy_top(doc, a) : value_new_map(a);
 	for (uint32_t i = 0; i < patch->n && out != NULL; i++) {
 		const struct value_member *m = &patch->members[i];
 
@@ -63,11 +63,37 @@ static int invalid(const ProtobufCMessageDescriptor *descriptor, const struct va
 		return -EINVAL;
 	const char *text = strstr(st->message, ": "); /* Past "X in version ... handled as a X". */
 	buf_put_str(&why, text ? text + 2 : st->message);
-	return status_set(st, -EINVAL, "%s%s%s \"%s\" is invalid: patch: Invalid value: \"%.*s\": %s",
-			  kind ? kind->kind : descriptor->short_name, kind && *kind->group ? "." : "",
-			  kind ? kind->group : "", name ? name : "",
-			  (int)(patch.len < 1000 ? patch.len : 1000), (const char *)patch.data,
-			  buf_cstr(&why));
+	return status_set(st, -EINVAL,
+			  "%s%s%s \"%s\" is invalid: patch: Invalid value: \"%.*s\": %s",
+			  kind ? kind->kind : descriptor->short_name,
+			  kind && *kind->group ? "." : "", kind ? kind->group : "",
+			  name ? name : "", (int)(patch.len < 1000 ? patch.len : 1000),
+			  (const char *)patch.data, buf_cstr(&why));
+}
+
+static int patch_bounded(enum patch_type type, const ProtobufCMessageDescriptor *descriptor,
+			 const struct json_head *head, struct bytes packed, struct bytes patch,
+			 struct arena *a, struct json_read *read, void *ret_message,
+			 struct status *st)
+{
+	auto_with(buf_fini) struct buf text = { 0 };
+	struct value *doc, *change, *out;
+
+	int rc = value_parse(patch, a, &change, st);
+	if (rc < 0)
+		return status_prefix(st, "error decoding patch"), rc;
+	if (json_put_packed(&text, descriptor, packed, head) < 0)
+		return status_set(st, -EIO, "a stored object cannot be read");
+	rc = value_parse(buf_bytes(&text), a, &doc, st);
+	if (rc == 0)
+		rc = apply(type, descriptor, doc, change, a, &out, st);
+	if (rc < 0)
+		return rc;
+	buf_clear(&text);
+	value_print(&text, out); /* No part occurs twice, so the budget bounds the text too. */
+	rc = json_read_message(descriptor, buf_bytes(&text), a, read, ret_message, st);
+	bool strict = read != NULL && read->validation == FIELDS_STRICT && read->n_complaints > 0;
+	return rc == -EBADMSG && !strict ? invalid(descriptor, doc, patch, st) : rc;
 }
 
 int patch_object(enum patch_type type, const ProtobufCMessageDescriptor *descriptor,
@@ -76,22 +102,11 @@ int patch_object(enum patch_type type, const ProtobufCMessageDescriptor *descrip
 		 struct status *st)
 {
 	const struct json_head head = { api_version, kind, revision };
-	auto_with(buf_fini) struct buf text = { 0 };
-	struct value *doc, *change, *out;
+	size_t budget = a->budget_bytes;
 
-	int rc = value_parse(patch, a, &change, st);
-	if (rc < 0)
-		return status_prefix(st, "error decoding patch"), rc;
-	if (json_put_packed(&text, descriptor, packed, &head) < 0)
-		return status_set(st, -EIO, "a stored object cannot be read");
-	rc = value_parse(buf_bytes(&text), a, &doc, st);
-	if (rc == 0)
-		rc = apply(type, descriptor, doc, change, a, &out, st);
-	if (rc < 0)
-		return rc;
-	buf_clear(&text);
-	value_print(&text, out);
-	rc = json_read_message(descriptor, buf_bytes(&text), a, read, ret_message, st);
-	bool strict = read != NULL && read->validation == FIELDS_STRICT && read->n_complaints > 0;
-	return rc == -EBADMSG && !strict ? invalid(descriptor, doc, patch, st) : rc;
+	if (budget == 0)
+		a->budget_bytes = a->used_bytes + PATCH_BUDGET_BYTES;
+	int rc = patch_bounded(type, descriptor, &head, packed, patch, a, read, ret_message, st);
+	a->budget_bytes = budget;
+	return rc;
 }

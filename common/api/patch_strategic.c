@@ -59,8 +59,8 @@ static bool is_directive(const char *key)
 /* The field of a key, and the schema of what is inside it. NULL: nothing is known. */
 static const struct schema_field *field_of(const struct schema *s, const char *key)
 {
-	return s != NULL && s->form == SCHEMA_FORM_OBJECT ? schema_find_flat(s, key, strlen(key)) :
-							    NULL;
+	return s != NULL && s->form == SCHEMA_FORM_OBJECT ? schema_find_flat(s, key, strlen(key))
+							  : NULL;
 }
 
 static const struct schema *inside_of(const struct schema_field *f)
@@ -164,8 +164,9 @@ static struct value *merge_set(struct merger *m, const struct value *doc, const 
 			struct value *item = sources[s]->items[i];
 
 			if (item->type >= VALUE_LIST)
-				return fail(m, status_set(m->st, -EINVAL,
-							  "a list of scalars contains something else"));
+				return fail(
+					m, status_set(m->st, -EINVAL,
+						      "a list of scalars contains something else"));
 			bool gone = s == 0 && find_item(m, deleted, item, NULL) != SIZE_MAX;
 
 			if (!gone && find_item(m, out, item, NULL) == SIZE_MAX)
@@ -186,7 +187,8 @@ static bool list_replaces(const struct value *patch)
 	return false;
 }
 
-static void remove_items(struct merger *m, struct value *list, const struct value *id, const char *key)
+static void remove_items(struct merger *m, struct value *list, const struct value *id,
+			 const char *key)
 {
 	for (size_t at; (at = find_item(m, list, id, key)) != SIZE_MAX;)
 		value_remove_at(list, at);
@@ -200,19 +202,22 @@ static bool merge_element(struct merger *m, const struct schema *s, struct value
 	const struct value *id = value_get(item, key);
 
 	if (item->type != VALUE_MAP)
-		return fail(m, status_set(m->st, -EINVAL, "unable to merge a list of objects with "
-							  "something that is none")) != NULL;
-	if (id == NULL || id->type >= VALUE_LIST)
 		return fail(m, status_set(m->st, -EINVAL,
-					  "an element of the patch does not contain declared merge key: %s",
-					  key)) != NULL;
+					  "unable to merge a list of objects with "
+					  "something that is none")) != NULL;
+	if (id == NULL || id->type >= VALUE_LIST)
+		return fail(m,
+			    status_set(
+				    m->st, -EINVAL,
+				    "an element of the patch does not contain declared merge key: %s",
+				    key)) != NULL;
 	if (directive != NULL && strcmp(directive, "delete") == 0) {
 		remove_items(m, out, id, key);
 		return true;
 	}
 	size_t at = find_item(m, out, id, key);
-	struct value *merged = at == SIZE_MAX ? clean(m, item) :
-						merge_map(m, s, out->items[at], item);
+	struct value *merged =
+		at == SIZE_MAX ? clean(m, item) : merge_map(m, s, out->items[at], item);
 	if (merged == NULL)
 		return false;
 	if (at != SIZE_MAX) {
@@ -246,17 +251,18 @@ static struct value *merge_list(struct merger *m, const struct schema_field *f,
 
 	for (size_t i = 0; i < array_size(lists); i++)
 		if (lists[i] != NULL && lists[i]->n > LIST_MAX)
-			return fail(m, status_set(m->st, -EINVAL,
-						  "%s: lists of more than %d elements cannot be merged",
-						  f->json_name, LIST_MAX));
+			return fail(
+				m, status_set(m->st, -EINVAL,
+					      "%s: lists of more than %d elements cannot be merged",
+					      f->json_name, LIST_MAX));
 	if (m->work > WORK_MAX)
 		return fail(m, status_set(m->st, -EFBIG, "the patch needs too much work"));
 	if (f->type == PROTOBUF_C_TYPE_MESSAGE && key == NULL)
 		return patch ? clean(m, patch) : value_copy_top(doc, m->arena);
 	if (patch != NULL && key != NULL && list_replaces(patch))
 		return clean(m, patch);
-	struct value *merged = key ? merge_objects(m, f->message, doc, patch, key) :
-				     merge_set(m, doc, patch, deleted);
+	struct value *merged = key ? merge_objects(m, f->message, doc, patch, key)
+				   : merge_set(m, doc, patch, deleted);
 	if (merged == NULL)
 		return NULL;
 	if (order == NULL)
@@ -289,8 +295,8 @@ static struct value *merge_field(struct merger *m, const struct schema *s, const
 	const struct schema_field *f = field_of(s, key);
 
 	if (value->type == VALUE_MAP)
-		return merge_map(m, inside_of(f), doc != NULL && doc->type == VALUE_MAP ? doc : NULL,
-				 value);
+		return merge_map(m, inside_of(f),
+				 doc != NULL && doc->type == VALUE_MAP ? doc : NULL, value);
 	if (value->type == VALUE_LIST && f != NULL && f->label == SCHEMA_LIST &&
 	    (f->flags & SCHEMA_MERGE))
 		return merge_list(m, f, list_or_null(doc), value,
@@ -318,7 +324,8 @@ static bool apply_directive(struct merger *m, const struct schema *s, struct val
 	return value_set(out, m->arena, key, merged) || too_large(m) != NULL;
 }
 
-/* $retainKeys: the keys of the document that are not named go; the patch may only name such keys. */
+/* $retainKeys: the keys of the document that are not named go; the patch may only name such keys.
+ */
 static bool retain_keys(struct merger *m, struct value *out, const struct value *patch)
 {
 	const struct value *keep = value_get(patch, directive_retain);
@@ -335,9 +342,11 @@ static bool retain_keys(struct merger *m, struct value *out, const struct value 
 
 		if (!is_directive(key.text) && patch->members[i].value->type != VALUE_NULL &&
 		    find_item(m, keep, &key, NULL) == SIZE_MAX)
-			return fail(m, status_set(m->st, -EINVAL,
-						  "%s must contain every key of the patch: %s is missing",
-						  directive_retain, key.text)) != NULL;
+			return fail(m,
+				    status_set(
+					    m->st, -EINVAL,
+					    "%s must contain every key of the patch: %s is missing",
+					    directive_retain, key.text)) != NULL;
 	}
 	for (uint32_t i = out->n; i-- > 0;) {
 		const struct value key = { .type = VALUE_STRING,
@@ -412,9 +421,8 @@ static struct value *merge_map(struct merger *m, const struct schema *s, const s
 	return out;
 }
 
-int patch_strategic(const struct schema *schema, const struct value *doc,
-		    const struct value *patch, struct arena *a, struct value **ret,
-		    struct status *st)
+int patch_strategic(const struct schema *schema, const struct value *doc, const struct value *patch,
+		    struct arena *a, struct value **ret, struct status *st)
 {
 	struct merger m = { .arena = a, .st = st };
 

@@ -32,7 +32,8 @@ static bool parse_exponent(const char *s, const char *end, int *ret)
 	for (; s < end; s++) {
 		if (*s < '0' || *s > '9')
 			return false;
-		v = v < 1000 ? v * 10 + (*s - '0') : v; /* Anything beyond is capped or rounded all the same. */
+		v = v < 1000 ? v * 10 + (*s - '0')
+			     : v; /* Anything beyond is capped or rounded all the same. */
 	}
 	*ret = negative ? -v : v;
 	return true;
@@ -142,7 +143,8 @@ static size_t print_number(uwide v, bool negative, const char *suffix, char *to)
 size_t quantity_print(const struct quantity *q, char to[static QUANTITY_TEXT_MAX])
 {
 	static const char *const decimal[] = { "n", "u", "m", "", "k", "M", "G", "T", "P", "E" };
-	static const char *const exponent[] = { "e-9", "e-6", "e-3", "", "e3", "e6", "e9", "e12", "e15", "e18" };
+	static const char *const exponent[] = { "e-9", "e-6", "e-3", "",    "e3",
+						"e6",  "e9",  "e12", "e15", "e18" };
 	static const char *const binary[] = { "", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei" };
 	bool negative = q->nano < 0;
 	uwide v = negative ? -(uwide)q->nano : (uwide)q->nano;
@@ -162,7 +164,8 @@ size_t quantity_print(const struct quantity *q, char to[static QUANTITY_TEXT_MAX
 		v /= 1000;
 		i++;
 	}
-	return print_number(v, negative, q->format == QUANTITY_EXPONENT ? exponent[i] : decimal[i], to);
+	return print_number(v, negative, q->format == QUANTITY_EXPONENT ? exponent[i] : decimal[i],
+			    to);
 }
 
 int quantity_compare(const struct quantity *a, const struct quantity *b)

@@ -54,9 +54,10 @@ struct schema_extra {
 
 struct schema_field {
 	const char *json_name;
-	const struct schema *message; /* Of messages; of maps: the entry, whose fields[1] is the value. */
+	const struct schema
+		*message; /* Of messages; of maps: the entry, whose fields[1] is the value. */
 	const struct schema_extra *extra; /* May be NULL. */
-	uint16_t offset;            /* In the C struct. */
+	uint16_t offset;                  /* In the C struct. */
 	uint16_t quantifier_offset; /* has_x or n_x; 0: presence is a pointer that is not NULL. */
 	uint16_t number;
 	uint16_t flags;

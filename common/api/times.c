@@ -117,7 +117,8 @@ int time_parse(struct bytes text, int64_t *ret_seconds, int32_t *ret_nanos)
 	if (year < 0 || month < 1 || month > 12 || day < 1 || day > days_in(year, month) ||
 	    hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
 		return -EINVAL;
-	*ret_seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone;
+	*ret_seconds =
+		days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone;
 	*ret_nanos = nanos;
 	return 0;
 }
@@ -176,8 +177,12 @@ static int64_t unit_ns(const char **s, const char *end)
 	static const struct {
 		const char *name;
 		int64_t ns;
-	} units[] = { { "ns", 1 },		{ "us", 1000 },		 { "\xC2\xB5s", 1000 },
-		      { "ms", 1000000 },	{ "s", SECOND_NS },	 { "m", 60 * SECOND_NS },
+	} units[] = { { "ns", 1 },
+		      { "us", 1000 },
+		      { "\xC2\xB5s", 1000 },
+		      { "ms", 1000000 },
+		      { "s", SECOND_NS },
+		      { "m", 60 * SECOND_NS },
 		      { "h", 3600 * SECOND_NS } };
 
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
@@ -212,8 +217,8 @@ static int add_part(const char **s, const char *end, int64_t *ns)
 	if (unit == 0)
 		return -EINVAL;
 	int64_t part = (int64_t)((double)fraction * ((double)unit / (double)fraction_unit));
-	if (__builtin_mul_overflow(whole, unit, &whole) || __builtin_add_overflow(whole, part, &whole) ||
-	    __builtin_add_overflow(*ns, whole, ns))
+	if (__builtin_mul_overflow(whole, unit, &whole) ||
+	    __builtin_add_overflow(whole, part, &whole) || __builtin_add_overflow(*ns, whole, ns))
 		return -ERANGE;
 	return 0;
 }

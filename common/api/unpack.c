@@ -78,8 +78,9 @@ static bool check_quantity(struct unpacker *u, Resource__Quantity *q)
 	if (q->string == NULL)
 		return true;
 	if (quantity_parse(bytes_str(q->string), &value) < 0)
-		return fail(u, -EBADMSG, "quantities must match the regular expression "
-					 "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+		return fail(u, -EBADMSG,
+			    "quantities must match the regular expression "
+			    "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
 	size_t n = quantity_print(&value, canonical);
 	if (strcmp(canonical, q->string) != 0) {
 		q->string = arena_try_alloc(u->arena, n + 1);
@@ -104,7 +105,8 @@ static bool envelope_to_json(struct unpacker *u, ProtobufCBinaryData *raw)
 		return fail(u, -EBADMSG, "an embedded object cannot be read");
 	if (unpack(&inner, kind->descriptor, in.raw, &m) < 0)
 		return fail(u, inner.rc, inner.error);
-	json_put_message(&json, m, &(struct json_head){ .api_version = in.api_version, .kind = in.kind });
+	json_put_message(&json, m,
+			 &(struct json_head){ .api_version = in.api_version, .kind = in.kind });
 	return set_bytes(u, json.data, json.len, raw);
 }
 
@@ -123,8 +125,8 @@ static bool check_raw(struct unpacker *u, const struct schema *s, Runtime__RawEx
 	return set_bytes(u, text.data, text.len, &m->raw);
 }
 
-static bool unpack_message_at(struct unpacker *u, const struct schema *s, const struct wire_field *in,
-			      ProtobufCMessage **slot, int depth)
+static bool unpack_message_at(struct unpacker *u, const struct schema *s,
+			      const struct wire_field *in, ProtobufCMessage **slot, int depth)
 {
 	if (*slot == NULL)
 		*slot = message_try_new(s->descriptor, u->arena);
@@ -232,9 +234,9 @@ static bool unpack_field(struct unpacker *u, const struct schema_field *f,
 	if (f->label == SCHEMA_MAP)
 		return unpack_entry(u, f, in, m, depth);
 	if (f->label == SCHEMA_LIST)
-		return in->type == WIRE_BYTES && wire_type_of(f->type) != WIRE_BYTES ?
-			       unpack_packed(u, f, in, m) :
-			       unpack_element(u, f, in, m, depth);
+		return in->type == WIRE_BYTES && wire_type_of(f->type) != WIRE_BYTES
+			       ? unpack_packed(u, f, in, m)
+			       : unpack_element(u, f, in, m, depth);
 	if (!unpack_value(u, f, in, field_at(m, f), depth))
 		return false;
 	if (!field_has_pointer(f))

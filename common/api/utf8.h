@@ -24,9 +24,9 @@ static inline size_t utf8_check(const uint8_t *p, size_t left)
 		uint8_t low = c == 0xF0 ? 0x90 : 0x80, high = c == 0xF4 ? 0x8F : 0xBF;
 
 		return left >= 4 && p[1] >= low && p[1] <= high && (p[2] & 0xC0) == 0x80 &&
-				       (p[3] & 0xC0) == 0x80 ?
-			       4 :
-			       0;
+				       (p[3] & 0xC0) == 0x80
+			       ? 4
+			       : 0;
 	}
 	return 0;
 }

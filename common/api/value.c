@@ -312,13 +312,14 @@ void value_print(struct buf *out, const struct value *v)
 static struct value *copy_members(const struct value *v, struct value *copy, struct arena *a)
 {
 	for (uint32_t i = 0; i < v->n; i++) {
-		const struct value *from = v->type == VALUE_LIST ? v->items[i] : v->members[i].value;
+		const struct value *from =
+			v->type == VALUE_LIST ? v->items[i] : v->members[i].value;
 		struct value *item = value_copy(from, a);
 
 		if (item == NULL)
 			return NULL;
-		if (v->type == VALUE_LIST ? !add_item(copy, a, item) :
-					    !value_set(copy, a, v->members[i].key, item))
+		if (v->type == VALUE_LIST ? !add_item(copy, a, item)
+					  : !value_set(copy, a, v->members[i].key, item))
 			return NULL;
 	}
 	return copy;
@@ -346,8 +347,8 @@ struct value *value_copy_top(const struct value *v, struct arena *a)
 	copy->members = NULL;
 	copy->index = NULL;
 	for (uint32_t i = 0; i < v->n; i++)
-		if (v->type == VALUE_LIST ? !add_item(copy, a, v->items[i]) :
-					    !add_member(copy, a, v->members[i].key,
+		if (v->type == VALUE_LIST ? !add_item(copy, a, v->items[i])
+					  : !add_member(copy, a, v->members[i].key,
 							v->members[i].key_len, v->members[i].value))
 			return NULL;
 	return copy;
@@ -398,8 +399,8 @@ bool value_equal(const struct value *a, const struct value *b)
 		return true;
 	case VALUE_MAP:
 		for (uint32_t i = 0; i < a->n; i++)
-			if (!value_equal(a->members[i].value, value_get_n(b, a->members[i].key,
-									  a->members[i].key_len)))
+			if (!value_equal(a->members[i].value,
+					 value_get_n(b, a->members[i].key, a->members[i].key_len)))
 				return false;
 		return true;
 	}
@@ -508,6 +509,7 @@ bool value_insert(struct value *list, struct arena *a, size_t at, struct value *
 
 void value_remove_at(struct value *list, size_t at)
 {
-	memmove(&list->items[at], &list->items[at + 1], (list->n - 1 - at) * sizeof(list->items[0]));
+	memmove(&list->items[at], &list->items[at + 1],
+		(list->n - 1 - at) * sizeof(list->items[0]));
 	list->n--;
 }

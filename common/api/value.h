@@ -1,8 +1,8 @@
 /* Any JSON as a tree in an arena, numbers kept as their text.
  *
  * For patches, apply, and objects without a message. Maps keep the order of
- * their keys (large ones only until a key is removed); a key occurs once. Bounded like json.h. Values may be shared
- * between trees as long as nobody changes them. What allocates returns NULL or
+ * their keys (large ones only until a key is removed); a key occurs once. Bounded like json.h.
+ * Values may be shared between trees as long as nobody changes them. What allocates returns NULL or
  * false beyond the arena's budget, never in an arena without one. One thread per
  * tree. */
 #pragma once
@@ -26,12 +26,12 @@ struct value_member {
 struct value {
 	enum value_type type;
 	bool boolean;
-	uint32_t n, cap;   /* Elements or members. */
-	const char *text;  /* Of numbers and strings, terminated; */
+	uint32_t n, cap;  /* Elements or members. */
+	const char *text; /* Of numbers and strings, terminated; */
 	size_t len;
 	struct value **items;
 	struct value_member *members;
-	uint32_t *index;   /* Hash of large maps. */
+	uint32_t *index; /* Hash of large maps. */
 	uint64_t index_key;
 	uint32_t index_mask;
 };

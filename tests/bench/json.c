@@ -98,7 +98,8 @@ static void report(const char *what, double s, double than, const char *target)
 
 static void make_list(struct buf *text)
 {
-	buf_put_str(text, "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[");
+	buf_put_str(text,
+		    "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[");
 	for (int i = 0; i < pods; i++) {
 		if (i > 0)
 			buf_put_byte(text, ',');
@@ -146,7 +147,8 @@ static void read_list(const struct buf *text, struct arena *a, CoreV1__PodList *
 	struct json_read read = { .validation = FIELDS_STRICT };
 	struct status st = { 0 };
 
-	if (json_read_message(&core_v1__pod_list__descriptor, buf_bytes(text), a, &read, ret, &st) < 0) {
+	if (json_read_message(&core_v1__pod_list__descriptor, buf_bytes(text), a, &read, ret, &st) <
+	    0) {
 		fprintf(stderr, "%s\n", st.message);
 		exit(1);
 	}
@@ -202,7 +204,8 @@ int main(int argc, char **argv)
 	report("packed to message (stored)", s, 0, "");
 	MEASURE(s, {
 		arena_reset(&scratch);
-		unpack_message(&core_v1__pod_list__descriptor, buf_bytes(&packed), &scratch, &list, NULL);
+		unpack_message(&core_v1__pod_list__descriptor, buf_bytes(&packed), &scratch, &list,
+			       NULL);
 	});
 	report("packed to message (checked)", s, 0, "");
 	MEASURE(s, {

@@ -51,7 +51,8 @@ static void fill_form(struct filler *f, const struct schema *s, ProtobufCMessage
 	case SCHEMA_FORM_RAW_JSON:
 	case SCHEMA_FORM_RAW_OBJECT:
 		raw->has_raw = 1;
-		raw->raw.data = (uint8_t *)arena_printf(f->arena, "{\"n\":%d,\"l\":[true,null]}", n);
+		raw->raw.data =
+			(uint8_t *)arena_printf(f->arena, "{\"n\":%d,\"l\":[true,null]}", n);
 		raw->raw.len = strlen((char *)raw->raw.data);
 		break;
 	default:
@@ -66,7 +67,8 @@ static void fill_slot(struct filler *f, const struct schema_field *field, void *
 
 	switch (field->type) {
 	case PROTOBUF_C_TYPE_STRING:
-		*(char **)slot = arena_printf(f->arena, "%s-%d \"\\\n\xC3\xA9", field->json_name, n);
+		*(char **)slot =
+			arena_printf(f->arena, "%s-%d \"\\\n\xC3\xA9", field->json_name, n);
 		break;
 	case PROTOBUF_C_TYPE_INT32:
 		*(int32_t *)slot = n % 2 ? n : -n - 1;
@@ -146,7 +148,8 @@ static ProtobufCMessage *fill(struct filler *f, const struct schema *s)
 	for (size_t i = 0; i < s->n_fields; i++) {
 		const struct schema_field *field = &s->fields[i];
 
-		if ((s->form != SCHEMA_FORM_OBJECT && s->form != SCHEMA_FORM_ITEMS && !one_of_two(s)) ||
+		if ((s->form != SCHEMA_FORM_OBJECT && s->form != SCHEMA_FORM_ITEMS &&
+		     !one_of_two(s)) ||
 		    i == skip || stop_at(f, field))
 			continue;
 		if (field->label != SCHEMA_ONE) {

@@ -66,7 +66,8 @@ static void deep_json_is_refused(void **state)
 	repeat(&text, "\"not\":{", 10000);
 	repeat(&text, "}", 10000);
 	buf_put_str(&text, "}}}]}}");
-	expect(&apiextensions_v1__custom_resource_definition__descriptor, &text, -EBADMSG, -EBADMSG);
+	expect(&apiextensions_v1__custom_resource_definition__descriptor, &text, -EBADMSG,
+	       -EBADMSG);
 	/* Raw JSON inside an object. */
 	buf_put_str(&text, "{\"data\":");
 	repeat(&text, "[", 10000);
@@ -100,8 +101,8 @@ static void many_keys_cost_their_size(void **state)
 		buf_printf(&text, ",\"k%d\":\"\"", i % 50000);
 	buf_put_str(&text, "}}");
 	arena_init(&a, 256u << 20);
-	assert_int_equal(json_read_message(&core_v1__config_map__descriptor, buf_bytes(&text), &a, &read,
-					   &m, &st),
+	assert_int_equal(json_read_message(&core_v1__config_map__descriptor, buf_bytes(&text), &a,
+					   &read, &m, &st),
 			 -EBADMSG);
 	assert_int_equal(read.n_complaints, JSON_COMPLAINTS_MAX);
 	assert_non_null(strstr(st.message, "duplicate field \"data.k0\""));
@@ -198,12 +199,14 @@ static const struct {
 	{ "a number where a message belongs", "\x08\x05", 2, -EBADMSG },
 	{ "a group", "\x0B\x0C", 2, -EBADMSG },
 	{ "endless varint", "\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 12, -EBADMSG },
-	{ "name with NUL", "\x0A\x05\x0A\x03"
-			   "a\0b",
+	{ "name with NUL",
+	  "\x0A\x05\x0A\x03"
+	  "a\0b",
 	  7, -EBADMSG },
-	{ "name that is not UTF-8", "\x0A\x05\x0A\x03"
-				    "a\xFF"
-				    "b",
+	{ "name that is not UTF-8",
+	  "\x0A\x05\x0A\x03"
+	  "a\xFF"
+	  "b",
 	  7, -EBADMSG },
 	{ "good name", "\x0A\x05\x0A\x03web", 7, 0 },
 };
@@ -230,19 +233,32 @@ static void foreign_bytes_become_canonical(void **state)
 
 	(void)state;
 	arena_init(&a, BUDGET);
-	assert_int_equal(pack_normalise(&out, &core_v1__pod__descriptor, bytes_of(in, sizeof(in) - 1), &a, NULL), 0);
+	assert_int_equal(pack_normalise(&out, &core_v1__pod__descriptor,
+					bytes_of(in, sizeof(in) - 1), &a, NULL),
+			 0);
 	assert_int_equal(out.len, 5);
 	assert_memory_equal(out.data, "\x0A\x03\x0A\x01p", 5);
 	buf_clear(&out);
 
 	/* ObjectMeta with labels z, a, z again: sorted, the last one of equals stays. */
-	const char labels[] = "\x5A\x06\x0A\x01z\x12\x01" "1" "\x5A\x06\x0A\x01"
-			      "a\x12\x01" "2" "\x5A\x06\x0A\x01z\x12\x01" "3";
+	const char labels[] = "\x5A\x06\x0A\x01z\x12\x01"
+			      "1"
+			      "\x5A\x06\x0A\x01"
+			      "a\x12\x01"
+			      "2"
+			      "\x5A\x06\x0A\x01z\x12\x01"
+			      "3";
 	assert_int_equal(pack_normalise(&out, &meta_v1__object_meta__descriptor,
 					bytes_of(labels, sizeof(labels) - 1), &a, NULL),
 			 0);
 	assert_int_equal(out.len, 16);
-	assert_memory_equal(out.data, "\x5A\x06\x0A\x01" "a\x12\x01" "2" "\x5A\x06\x0A\x01z\x12\x01" "3", 16);
+	assert_memory_equal(out.data,
+			    "\x5A\x06\x0A\x01"
+			    "a\x12\x01"
+			    "2"
+			    "\x5A\x06\x0A\x01z\x12\x01"
+			    "3",
+			    16);
 	buf_fini(&out);
 	arena_fini(&a);
 }
@@ -319,7 +335,8 @@ static void embedded_envelopes_are_bounded(void **state)
 		buf_fini(&out);
 		arena_fini(&a);
 	}
-	assert_int_equal(unpack_rc(&apps_v1__controller_revision__descriptor, buf_bytes(&in)), -EBADMSG);
+	assert_int_equal(unpack_rc(&apps_v1__controller_revision__descriptor, buf_bytes(&in)),
+			 -EBADMSG);
 	buf_fini(&in);
 }
 

@@ -115,8 +115,9 @@ static void schemas_agree_with_descriptors(void **state)
 			assert_int_equal(s->fields[f].offset, pb->offset);
 			assert_int_equal(s->fields[f].quantifier_offset, pb->quantifier_offset);
 			assert_int_equal(s->fields[f].type, pb->type);
-			assert_ptr_equal(schema_find(s, s->fields[f].json_name, s->fields[f].json_len),
-					 &s->fields[f]);
+			assert_ptr_equal(
+				schema_find(s, s->fields[f].json_name, s->fields[f].json_len),
+				&s->fields[f]);
 			assert_ptr_equal(schema_by_number(s, pb->id), &s->fields[f]);
 		}
 	}
@@ -131,14 +132,17 @@ static const struct {
 } cases[] = {
 	{ "empty fields appear as on a real server", &core_v1__pod__descriptor, "{}",
 	  "{\"metadata\":{},\"spec\":{\"containers\":null},\"status\":{}}", false },
-	{ "null is unset, zero is unset unless it is a pointer", &apps_v1__deployment_spec__descriptor,
+	{ "null is unset, zero is unset unless it is a pointer",
+	  &apps_v1__deployment_spec__descriptor,
 	  "{\"replicas\":0,\"minReadySeconds\":0,\"paused\":false,\"selector\":null,"
 	  "\"revisionHistoryLimit\":null,\"template\":{\"spec\":{\"containers\":[]}}}",
 	  "{\"replicas\":0,\"selector\":null,\"template\":{\"metadata\":{},\"spec\":{\"containers\":null}},"
-	  "\"strategy\":{}}", false },
+	  "\"strategy\":{}}",
+	  false },
 	{ "quantities become canonical", &core_v1__resource_requirements__descriptor,
 	  "{\"limits\":{\"memory\":\"1.5Gi\",\"cpu\":0.5},\"requests\":{\"cpu\":\"1000m\"}}",
-	  "{\"limits\":{\"cpu\":\"500m\",\"memory\":\"1536Mi\"},\"requests\":{\"cpu\":\"1\"}}", false },
+	  "{\"limits\":{\"cpu\":\"500m\",\"memory\":\"1536Mi\"},\"requests\":{\"cpu\":\"1\"}}",
+	  false },
 	{ "inline structs are flat", &core_v1__volume__descriptor,
 	  "{\"emptyDir\":{\"sizeLimit\":\"1Ki\"},\"name\":\"v\"}",
 	  "{\"name\":\"v\",\"emptyDir\":{\"sizeLimit\":\"1Ki\"}}", false },
@@ -157,35 +161,49 @@ static const struct {
 
 	{ "wrong type", &apps_v1__deployment__descriptor, "{\"spec\":{\"replicas\":\"3\"}}",
 	  "Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string "
-	  "into Go struct field DeploymentSpec.spec.replicas of type int32", true },
-	{ "wrong type in a list", &core_v1__pod__descriptor, "{\"spec\":{\"containers\":[{},{\"ports\":7}]}}",
+	  "into Go struct field DeploymentSpec.spec.replicas of type int32",
+	  true },
+	{ "wrong type in a list", &core_v1__pod__descriptor,
+	  "{\"spec\":{\"containers\":[{},{\"ports\":7}]}}",
 	  "cannot unmarshal number into Go struct field Container.spec.containers.ports of type "
-	  "[]v1.ContainerPort", true },
+	  "[]v1.ContainerPort",
+	  true },
 	{ "number range", &apps_v1__deployment__descriptor, "{\"spec\":{\"replicas\":2147483648}}",
 	  "cannot unmarshal number 2147483648 into Go struct field DeploymentSpec.spec.replicas of type int32",
 	  true },
-	{ "fractions are no integers", &apps_v1__deployment__descriptor, "{\"spec\":{\"replicas\":1.0}}",
-	  "cannot unmarshal number 1.0 into", true },
+	{ "fractions are no integers", &apps_v1__deployment__descriptor,
+	  "{\"spec\":{\"replicas\":1.0}}", "cannot unmarshal number 1.0 into", true },
 	{ "unknown field", &core_v1__pod__descriptor,
 	  "{\"spec\":{\"containers\":[{\"imagee\":1}],\"volumes\":[{\"emptyDirr\":{}}]},\"sepc\":{\"x\":[1,{}]}}",
 	  "strict decoding error: unknown field \"spec.containers[0].imagee\", unknown field "
-	  "\"spec.volumes[0].emptyDirr\", unknown field \"sepc\"", true },
+	  "\"spec.volumes[0].emptyDirr\", unknown field \"sepc\"",
+	  true },
 	{ "duplicate field", &core_v1__config_map__descriptor,
 	  "{\"metadata\":{\"name\":\"a\",\"name\":\"b\",\"labels\":{\"x\":\"1\",\"y\":\"2\",\"x\":\"3\"}}}",
-	  "strict decoding error: duplicate field \"metadata.name\", duplicate field \"metadata.labels.x\"", true },
-	{ "case matters", &core_v1__pod__descriptor, "{\"Spec\":{}}", "unknown field \"Spec\"", true },
-	{ "truncated", &core_v1__pod__descriptor, "{\"spec\":{", "unexpected end of JSON input", true },
-	{ "trailing", &core_v1__pod__descriptor, "{} x", "invalid character 'x' after top-level value", true },
-	{ "leading zero", &core_v1__pod_spec__descriptor, "{\"priority\":01}", "after a leading zero", true },
-	{ "trailing comma", &core_v1__pod__descriptor, "{\"spec\":{},}", "invalid character '}' looking for "
-	  "beginning of object key string", true },
+	  "strict decoding error: duplicate field \"metadata.name\", duplicate field \"metadata.labels.x\"",
+	  true },
+	{ "case matters", &core_v1__pod__descriptor, "{\"Spec\":{}}", "unknown field \"Spec\"",
+	  true },
+	{ "truncated", &core_v1__pod__descriptor, "{\"spec\":{", "unexpected end of JSON input",
+	  true },
+	{ "trailing", &core_v1__pod__descriptor, "{} x",
+	  "invalid character 'x' after top-level value", true },
+	{ "leading zero", &core_v1__pod_spec__descriptor, "{\"priority\":01}",
+	  "after a leading zero", true },
+	{ "trailing comma", &core_v1__pod__descriptor, "{\"spec\":{},}",
+	  "invalid character '}' looking for "
+	  "beginning of object key string",
+	  true },
 	{ "comment", &core_v1__pod__descriptor, "/**/{}", "invalid character '/'", true },
-	{ "not an object", &core_v1__pod__descriptor, "[]", "cannot unmarshal array into Go value of type Pod", true },
+	{ "not an object", &core_v1__pod__descriptor, "[]",
+	  "cannot unmarshal array into Go value of type Pod", true },
 	{ "nothing", &core_v1__pod__descriptor, "", "unexpected end of JSON input", true },
 	{ "NUL in a string", &core_v1__env_var__descriptor, "{\"name\":\"a\\u0000b\"}",
 	  "invalid character '\\x00' in string literal", true },
-	{ "lone surrogate", &core_v1__env_var__descriptor, "{\"name\":\"\\ud800\"}", "surrogate", true },
-	{ "bad UTF-8", &core_v1__env_var__descriptor, "{\"name\":\"\xC0\xAF\"}", "invalid UTF-8", true },
+	{ "lone surrogate", &core_v1__env_var__descriptor, "{\"name\":\"\\ud800\"}", "surrogate",
+	  true },
+	{ "bad UTF-8", &core_v1__env_var__descriptor, "{\"name\":\"\xC0\xAF\"}", "invalid UTF-8",
+	  true },
 	{ "control character", &core_v1__env_var__descriptor, "{\"name\":\"a\nb\"}",
 	  "invalid character '\\x0a' in string literal", true },
 	{ "base64", &core_v1__secret__descriptor, "{\"data\":{\"a\":\"x*==\"}}",
@@ -193,7 +211,8 @@ static const struct {
 	{ "quantity", &core_v1__resource_requirements__descriptor, "{\"limits\":{\"cpu\":\"1x\"}}",
 	  "quantities must match", true },
 	{ "int overflow", &core_v1__pod_spec__descriptor,
-	  "{\"terminationGracePeriodSeconds\":9223372036854775808}", "cannot unmarshal number", true },
+	  "{\"terminationGracePeriodSeconds\":9223372036854775808}", "cannot unmarshal number",
+	  true },
 };
 
 static void cases_read_as_expected(void **state)
@@ -207,7 +226,8 @@ static void cases_read_as_expected(void **state)
 		struct arena a;
 
 		arena_init(&a, 0);
-		int rc = json_read_message(cases[i].d, bytes_str(cases[i].json), &a, &read, &m, &st);
+		int rc =
+			json_read_message(cases[i].d, bytes_str(cases[i].json), &a, &read, &m, &st);
 		if ((rc < 0) != cases[i].fails)
 			fail_msg("%s: rc %d: %s", cases[i].name, rc, st.message ? st.message : "");
 		if (rc < 0) {
@@ -219,7 +239,8 @@ static void cases_read_as_expected(void **state)
 			if (strcmp(buf_cstr(&out), cases[i].want) != 0)
 				fail_msg("%s: got %s", cases[i].name, buf_cstr(&out));
 			pack_message(&packed, m);
-			assert_int_equal(json_put_packed(&direct, cases[i].d, buf_bytes(&packed), NULL), 0);
+			assert_int_equal(
+				json_put_packed(&direct, cases[i].d, buf_bytes(&packed), NULL), 0);
 			expect_same_text(cases[i].name, &direct, &out);
 		}
 		status_fini(&st);
@@ -237,11 +258,12 @@ static void warnings_are_collected(void **state)
 
 	(void)state;
 	arena_init(&a, 0);
-	assert_int_equal(json_read_message(&core_v1__config_map__descriptor,
-					   bytes_str("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"x\":1,"
-						     "\"data\":{\"a\":\"1\",\"a\":\"2\"}}"),
-					   &a, &read, &m, &st),
-			 0);
+	assert_int_equal(
+		json_read_message(&core_v1__config_map__descriptor,
+				  bytes_str("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"x\":1,"
+					    "\"data\":{\"a\":\"1\",\"a\":\"2\"}}"),
+				  &a, &read, &m, &st),
+		0);
 	assert_int_equal(read.n_complaints, 2);
 	assert_string_equal(read.complaints[0], "unknown field \"x\"");
 	assert_string_equal(read.complaints[1], "duplicate field \"data.a\"");
@@ -260,12 +282,14 @@ static void revision_is_put_in(void **state)
 	(void)state;
 	arena_init(&a, 0);
 	CoreV1__Pod *pod = message_new(&core_v1__pod__descriptor, &a);
-	const char *want = "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"42\"},"
-			   "\"spec\":{\"containers\":null},\"status\":{}}";
+	const char *want =
+		"{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"42\"},"
+		"\"spec\":{\"containers\":null},\"status\":{}}";
 	json_put_message(&out, pod, &head);
 	assert_string_equal(buf_cstr(&out), want);
 	buf_clear(&out);
-	assert_int_equal(json_put_packed(&out, pod->base.descriptor, (struct bytes){ 0 }, &head), 0);
+	assert_int_equal(json_put_packed(&out, pod->base.descriptor, (struct bytes){ 0 }, &head),
+			 0);
 	assert_string_equal(buf_cstr(&out), want);
 
 	MetaV1__ObjectMeta *meta = message_metadata_make(pod, &a);
@@ -295,12 +319,14 @@ static void type_is_found(void **state)
 
 	(void)state;
 	arena_init(&a, 0);
-	assert_int_equal(json_read_type(bytes_str(" {\"spec\":{\"kind\":\"No\"},\"kind\":\"Pod\"} "), &a,
-					&version, &kind, &st),
-			 0);
+	assert_int_equal(
+		json_read_type(bytes_str(" {\"spec\":{\"kind\":\"No\"},\"kind\":\"Pod\"} "), &a,
+			       &version, &kind, &st),
+		0);
 	assert_null(version);
 	assert_string_equal(kind, "Pod");
-	assert_int_equal(json_read_type(bytes_str("{\"kind\":7"), &a, &version, &kind, &st), -EBADMSG);
+	assert_int_equal(json_read_type(bytes_str("{\"kind\":7"), &a, &version, &kind, &st),
+			 -EBADMSG);
 	status_fini(&st);
 	arena_fini(&a);
 }

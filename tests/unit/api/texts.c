@@ -45,7 +45,8 @@ static const struct {
 	{ "1E", "1E", 1000000000000000000, INT64_MAX },
 	{ "10E", "9223372036854775807", INT64_MAX, INT64_MAX },
 	{ "9223372036854775807", "9223372036854775807", INT64_MAX, INT64_MAX },
-	{ "99999999999999999999999999999999999999999999", "9223372036854775807", INT64_MAX, INT64_MAX },
+	{ "99999999999999999999999999999999999999999999", "9223372036854775807", INT64_MAX,
+	  INT64_MAX },
 	{ "1e999", "9223372036854775807", INT64_MAX, INT64_MAX },
 	{ "16Ei", "9223372036854775807", INT64_MAX, INT64_MAX },
 	{ "1n", "1n", 1, 1 },
@@ -84,7 +85,8 @@ static void quantities_are_canonical(void **state)
 		size_t len = quantity_print(&q, text);
 		assert_int_equal(len, strlen(text));
 		assert_string_equal(text, quantities[i].canonical);
-		if (quantity_value(&q) != quantities[i].value || quantity_milli(&q) != quantities[i].milli)
+		if (quantity_value(&q) != quantities[i].value ||
+		    quantity_milli(&q) != quantities[i].milli)
 			fail_msg("%s: value %lld milli %lld", text, (long long)quantity_value(&q),
 				 (long long)quantity_milli(&q));
 		assert_int_equal(quantity_parse(bytes_str(text), &r), 0);
@@ -361,7 +363,8 @@ static void field_selectors_match(void **state)
 		int rc = field_selector_parse(field_cases[i].text, kind, &a, &s, &st);
 
 		if ((rc < 0) != field_cases[i].refused)
-			fail_msg("%s: %s", field_cases[i].text, st.message ? st.message : "accepted");
+			fail_msg("%s: %s", field_cases[i].text,
+				 st.message ? st.message : "accepted");
 		if (rc == 0 && field_selector_matches(&s, kind, packed) != field_cases[i].matches)
 			fail_msg("%s", field_cases[i].text);
 		status_fini(&st);
@@ -370,7 +373,8 @@ static void field_selectors_match(void **state)
 	assert_true(field_text(&core_v1__pod__descriptor, packed, "spec.nodeName", &a, &text));
 	assert_string_equal(text, "n1");
 	assert_false(field_text(&core_v1__pod__descriptor, packed, "spec", &a, &text));
-	assert_false(field_text(&core_v1__pod__descriptor, packed, "spec.containers.name", &a, &text));
+	assert_false(
+		field_text(&core_v1__pod__descriptor, packed, "spec.containers.name", &a, &text));
 	arena_fini(&a);
 }
 
