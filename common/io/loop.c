@@ -54,6 +54,8 @@ void io_loop_fini(struct io_loop *l)
 {
 	if (l == NULL || l->uv == NULL)
 		return;
+	if (!list_empty(&l->finishing))
+		l->close_finishing(l);
 	assert(list_empty(&l->finishing));
 	l->prepare.data = l->check.data = l->finish_timer.data = l;
 	uv_close((uv_handle_t *)&l->prepare, on_handle_closed);

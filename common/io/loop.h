@@ -29,6 +29,7 @@ struct io_loop {
 	uv_check_t check;
 	/* Connections that only have to send their last bytes; see tls_stream_finish(). */
 	struct list finishing;
+	void (*close_finishing)(struct io_loop *l);
 	uv_timer_t finish_timer;
 	int handles; /* Not closed yet. */
 };
@@ -40,7 +41,8 @@ struct io_later {
 
 void io_loop_init(struct io_loop *l, uv_loop_t *uv);
 /* Closes the loop's own handles and frees its buffers; runs uv until they are closed. Everything
- * that uses it must be closed before. */
+ * that uses it must be closed before; connections that are still sending their last bytes are
+ * closed here. */
 void io_loop_fini(struct io_loop *l);
 
 /* The io_loop of a uv loop, whose data pointer is taken for it. */

@@ -558,6 +558,12 @@ static void on_finish_timer(uv_timer_t *timer)
 	}
 }
 
+static void close_finishing(struct io_loop *l)
+{
+	list_for_each (s, &l->finishing, struct tls_stream, finishing)
+		close_now(s);
+}
+
 void tls_stream_finish(struct tls_stream *s, void (*on_closed)(struct tls_stream *s))
 {
 	struct io_loop *l = s->loop;
@@ -569,6 +575,7 @@ void tls_stream_finish(struct tls_stream *s, void (*on_closed)(struct tls_stream
 	}
 	s->state = TLS_STREAM_FINISHING;
 	s->finish_by_ms = io_now_ms(l) + TLS_FINISH_MS;
+	l->close_finishing = close_finishing;
 	list_push_back(&l->finishing, &s->finishing);
 	if (!uv_is_active((uv_handle_t *)&l->finish_timer))
 		uv_timer_start(&l->finish_timer, on_finish_timer, 1000, 1000);

@@ -233,6 +233,36 @@ static void clients_trust_the_ca_or_its_hash(void **state)
 	assert_int_equal(tls_context_replace(w->server_tls, "broken", "broken", NULL), -EINVAL);
 }
 
+/* A client that leaves its loop right after the answer, while the connection says goodbye. */
+static void loop_ends_while_connections_finish(void **state)
+{
+	struct world *w = *state;
+	struct http_server_config config = { .host = "127.0.0.1", .on_request = on_request,
+					     .tls = w->server_tls };
+	struct http_request request = { .host = "127.0.0.1", .tls = w->anonymous,
+					.server_name = TLS_MASTER_NAME, .target = "/" };
+	struct http_server *s;
+	struct answer a = { 0 };
+	bool closed = false;
+	struct io_loop loop;
+	uv_loop_t uv;
+
+	assert_int_equal(http_server_create(&w->loop, &config, &s, NULL), 0);
+	request.port = http_server_port(s);
+	uv_loop_init(&uv);
+	io_loop_init(&loop, &uv);
+	http_client_send(&loop, &request, on_response, &a);
+	while (!a.done) {
+		uv_run(&uv, UV_RUN_NOWAIT);
+		uv_run(&w->uv, UV_RUN_NOWAIT);
+	}
+	assert_int_equal(a.status, 200);
+	io_loop_fini(&loop);
+	assert_int_equal(uv_loop_close(&uv), 0);
+	http_server_close(s, world_set_true, &closed);
+	world_run_until_true(w, &closed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +272,7 @@ int main(void)
 		cmocka_unit_test(tokens_verify_only_as_they_were_signed),
 		cmocka_unit_test(base64url_has_one_text_per_value),
 		cmocka_unit_test(clients_trust_the_ca_or_its_hash),
+		cmocka_unit_test(loop_ends_while_connections_finish),
 	};
 
 	return cmocka_run_group_tests(tests, world_setup, world_teardown);
