@@ -60,9 +60,14 @@ int term_file_open(struct term_file *t, struct wal_fs *fs, struct status *st)
 		if (n == sizeof(slot))
 			take_newer(t, slot);
 	}
+	/* It may be in memory only, left there by a process that died before its sync. */
 	if (t->version > 0)
+		rc = fs->sync(fs, t->file, WAL_SYNC_RECOVERED);
+	if (t->version > 0 && rc == 0)
 		return 0;
 	term_file_close(t);
+	if (rc < 0)
+		return status_set(st, rc, "file %s: cannot be synced", TERM_FILE_NAME);
 	return status_set(st, -EUCLEAN, "file %s: no slot can be read; remove this member, "
 			  "wipe its directory and join again", TERM_FILE_NAME);
 }

@@ -20,6 +20,7 @@ enum wal_sync {
 	WAL_SYNC_SEGMENT_NAME,  /* A segment's name, before anything is written into it. */
 	WAL_SYNC_SNAPSHOT_DATA, /* A snapshot's content, before it gets its name. */
 	WAL_SYNC_SNAPSHOT_NAME, /* A snapshot's name, before the log it replaces goes. */
+	WAL_SYNC_RECOVERED,     /* What recovery found, before it counts as stored. */
 	WAL_SYNC_COUNT,
 };
 

@@ -169,7 +169,8 @@ static int settle_end(struct recovery *r, uint64_t number, size_t offset, size_t
 		return damaged(r, number, offset, "a record that was stored is damaged");
 	w->must_roll = stray > 0 || !r->write_complete;
 	w->used = offset;
-	w->next_write = unfinished + 1;
+	/* Whoever recovers after the next crash must come to the same number. */
+	w->next_write = w->must_roll ? unfinished + 1 : unfinished;
 	r->write_complete = true;
 	return 0;
 }
@@ -268,10 +269,8 @@ static int discard_unfinished(struct recovery *r)
 	if (rc < 0)
 		return status_set(r->st, rc, "log: cannot read %s", name);
 
-	/* Its first write followed the last one, or the unfinished one that made it necessary. */
-	uint64_t first = w->must_roll ? w->next_write : w->next_write - 1;
-
-	if (stray_write(r, number, 0, n) > first)
+	/* Only its first write can be the one that was not finished. */
+	if (stray_write(r, number, 0, n) > w->next_write)
 		return damaged(r, number, 0, "the header is damaged");
 	w->must_roll = true;
 	return w->fs->unlink(w->fs, name);
@@ -292,12 +291,8 @@ static int recover_segments(struct recovery *r)
 		w->n_segments--;
 
 	r->write_complete = true;
-	if (w->n_segments > 0) {
+	if (w->n_segments > 0)
 		w->next_sequence = w->segments[0].first_sequence;
-	} else {
-		w->next_write = 2; /* As if nothing, write 0, had been read. */
-		w->must_roll = false;
-	}
 	for (size_t i = 0; rc == 0 && i < w->n_segments; i++) {
 		bool last = i + 1 == w->n_segments;
 
@@ -401,6 +396,17 @@ static struct wal *create(struct wal_fs *fs, uint64_t segment_bytes)
 	return w;
 }
 
+/* What was read may come from memory only, left there by a process that died between a write and its
+ * sync. From now on it counts as stored: make it so. */
+static int sync_recovered(struct wal *w, struct status *st)
+{
+	int rc = w->current == NULL ? 0 : w->fs->sync(w->fs, w->current, WAL_SYNC_RECOVERED);
+
+	if (rc == 0)
+		rc = w->fs->sync_dir(w->fs, WAL_SYNC_RECOVERED);
+	return rc < 0 ? status_set(st, rc, "log: cannot be synced") : 0;
+}
+
 int wal_open(struct wal_fs *fs, uint64_t segment_bytes, struct wal **ret_w,
 	     struct wal_loaded *ret_loaded, struct status *st)
 {
@@ -416,6 +422,8 @@ int wal_open(struct wal_fs *fs, uint64_t segment_bytes, struct wal **ret_w,
 		rc = recover_segments(&r);
 	else
 		w->must_roll = true;
+	if (rc == 0 && !loaded.fresh)
+		rc = sync_recovered(w, st);
 	if (r.image != NULL)
 		munmap(r.image, r.image_cap);
 	if (rc < 0) {
