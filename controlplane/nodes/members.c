@@ -6,8 +6,8 @@
  * It tells agents where to call, and the controller of the Service kubernetes
  * whom to list. Only the leader changes it: a join adds a line, a removal takes
  * it away, and live follows the connections the leader sees. Nothing is written
- * while nothing changes. A member that was added becomes a voter once it is
- * connected: standby first, so that it catches up before it counts. */
+ * while nothing changes. A member that was added becomes standby at once, so that
+ * it catches up before it counts, and a voter when it is connected. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -197,13 +197,15 @@ static void on_assigned(void *ctx, int rc)
 	members_look(nodes);
 }
 
-/* One step of a connected member towards voter. */
+/* One step towards voter. A spare hears nothing and so never calls back: standby comes at once, and
+ * once it is connected both ways it may vote. */
 static void promote(struct nodes *nodes, const struct consensus_member *m)
 {
 	enum consensus_member_role next =
 		m->role == CONSENSUS_SPARE ? CONSENSUS_STANDBY : CONSENSUS_VOTER;
 
-	if (nodes->members->changing || m->role == CONSENSUS_VOTER || !m->connected)
+	if (nodes->members->changing || m->role == CONSENSUS_VOTER ||
+	    (m->role == CONSENSUS_STANDBY && !m->connected))
 		return;
 	int rc = consensus_member_assign(nodes->config.consensus, m->id, next, on_assigned, nodes);
 	if (rc == 0) {
