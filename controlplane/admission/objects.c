@@ -207,6 +207,11 @@ static void prepare_node(struct admission *a, ProtobufCMessage *message, Protobu
 
 	if (node->spec == NULL)
 		node->spec = make(a->arena, CoreV1__NodeSpec, core_v1__node_spec);
+	/* From when on tolerationSeconds count. */
+	for (size_t i = 0; i < node->spec->n_taints; i++)
+		if (text_is(node->spec->taints[i]->effect, "NoExecute") &&
+		    node->spec->taints[i]->timeadded == NULL)
+			node->spec->taints[i]->timeadded = make_time(a->arena, a->now_ns);
 	if (old == NULL)
 		return;
 

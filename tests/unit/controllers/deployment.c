@@ -23,6 +23,7 @@ static void setup(struct world *w)
 	world_put(w, "{'kind':'Namespace','metadata':{'name':'default'}}");
 	world_put(w, "{'kind':'ServiceAccount','metadata':{'name':'default',"
 		     "'namespace':'default'}}");
+	world_put(w, "{'kind':'Node','metadata':{'name':'node'}}");
 }
 
 static const char *deployment(struct world *w, int replicas, const char *image, const char *extra)

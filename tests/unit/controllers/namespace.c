@@ -16,6 +16,7 @@ static void setup(struct world *w)
 {
 	world_init(w);
 	world_put(w, "{'kind':'Namespace','metadata':{'name':'kube-system'}}");
+	world_put(w, "{'kind':'Node','metadata':{'name':'node'}}");
 	world_put(w, "{'kind':'ConfigMap','metadata':{'name':'kube-root-ca.crt','namespace':"
 		     "'kube-system'},'data':{'ca.crt':'PEM'}}");
 }

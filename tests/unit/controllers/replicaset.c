@@ -131,6 +131,7 @@ static void the_status_counts(void **state)
 
 	world_init(&w);
 	world_put(&w, "{'kind':'Namespace','metadata':{'name':'default'}}");
+	world_put(&w, "{'kind':'Node','metadata':{'name':'a'}}");
 	world_put(&w, "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':{'name':'web',"
 		      "'namespace':'default','generation':3},'spec':{'replicas':2,'selector':{"
 		      "'matchLabels':{'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},"
