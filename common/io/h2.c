@@ -460,11 +460,12 @@ static void make_tables(nghttp2_session_callbacks **ret_callbacks, nghttp2_optio
 	*ret_option = option;
 }
 
+/* The header table keeps its default size: clients of Go before 2022 (kubectl 1.20) compress with
+ * it whatever a server's settings say. */
 struct h2_conn *h2_conn_create(struct http_conn *c)
 {
 	nghttp2_settings_entry settings[] = {
 		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)c->server->config.streams_max },
-		{ NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, 0 },
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_BYTES },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H1_HEAD_BYTES_MAX },
 	};

@@ -2,6 +2,8 @@
 # The daily commands with every kubectl found: what they print, not only that they succeed.
 source "$(dirname "$0")/lib.sh"
 start_master
+printf '#!/bin/sh\nsed -i "s/b: .2./b: \\"3\\"/" "$1"\n' >"$work/editor"
+chmod +x "$work/editor"
 
 k() { "$kubectl" --cache-dir="$work/cache-$v" -n "$ns" "$@"; }
 path() { k get "$1" -o "jsonpath=$2"; }
@@ -93,13 +95,13 @@ flows() {
 	check "$v label" has labeled k label deployment web tier=front
 	check "$v label again is refused" fails_with overwrite k label deployment web tier=back
 	check "$v label away" is deployment/web "{.metadata.labels.tier}$(k label deployment web tier- >/dev/null)" ''
-	check "$v annotate" has annotated k annotate deployment web note=x
+	check "$v annotate" has annotate k annotate deployment web note=x
 	check "$v patch strategic" has patched k patch deployment web -p '{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"img:4"}]}}}}'
 	check "$v ... merged by name" is deployment/web '{.spec.template.spec.containers[0].ports[0].containerPort}' 80
 	check "$v patch merge" has patched k patch configmap cm --type=merge -p '{"data":{"b":"2"}}'
 	check "$v patch json" has patched k patch configmap cm --type=json -p '[{"op":"remove","path":"/data/a"}]'
 	check "$v ... both" equals "$(path configmap/cm '{.data}' | tr -d ' {}"')" 'b:2'
-	check "$v edit" has edited env EDITOR='sed -i s/b:\ "2"/b:\ "3"/' "$kubectl" --cache-dir="$work/cache-$v" -n "$ns" edit configmap cm
+	check "$v edit" has edited env EDITOR="$work/editor" "$kubectl" --cache-dir="$work/cache-$v" -n "$ns" edit configmap cm
 	check "$v ... wrote" is configmap/cm '{.data.b}' 3
 	check "$v rollout restart" has restarted k rollout restart deployment web
 	check "$v rollout pause" has paused k rollout pause deployment web
