@@ -1,0 +1,345 @@
+/* Pods and nodes in, assignments out; and what is said when there is none. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/cleanup.h"
+#include "controlplane/scheduler/scheduler.h"
+#include "tests/unit/world/world.h"
+
+#define S INT64_C(1000000000)
+
+struct bed {
+	struct world w;
+	struct scheduler *scheduler;
+	struct store_listener listener;
+};
+
+static void on_change(void *ctx, const struct change *change)
+{
+	struct bed *b = ctx;
+
+	scheduler_on_change(b->scheduler, change->old, change->new, b->w.now_ns);
+}
+
+static void setup(struct bed *b)
+{
+	world_init(&b->w);
+	b->scheduler = scheduler_create(1);
+	b->listener = (struct store_listener){ .cb = on_change, .ctx = b };
+	store_listen(b->w.store, &b->listener);
+	scheduler_seed(b->scheduler, b->w.store, b->w.now_ns);
+	world_put(&b->w, "{'kind':'Namespace','metadata':{'name':'default'}}");
+	world_put(&b->w, "{'kind':'ServiceAccount','metadata':{'name':'default',"
+			 "'namespace':'default'}}");
+}
+
+static void teardown(struct bed *b)
+{
+	scheduler_destroy(b->scheduler);
+	world_fini(&b->w);
+}
+
+/* "n1 cpu=4 memory=8Gi" plus what stands in spec and labels. */
+static void put_node(struct bed *b, const char *name, const char *cpu, const char *labels,
+		     const char *spec)
+{
+	world_put(&b->w, arena_printf(&b->w.arena,
+				      "{'kind':'Node','metadata':{'name':'%s','labels':{%s}},'spec':{"
+				      "%s},'status':{'allocatable':{'cpu':'%s','memory':'8Gi',"
+				      "'ephemeral-storage':'100Gi','pods':'110'},'conditions':[{"
+				      "'type':'Ready','status':'True'}]}}",
+				      name, labels, spec, cpu));
+}
+
+static void create_pod(struct bed *b, const char *name, const char *cpu, const char *spec)
+{
+	struct status st = { 0 };
+
+	if (world_create(&b->w,
+			 arena_printf(&b->w.arena,
+				      "{'kind':'Pod','metadata':{'name':'%s','namespace':'default'},"
+				      "'spec':{%s%s'containers':[{'name':'a','image':'b','resources':{"
+				      "'requests':{'cpu':'%s'}}}]}}",
+				      name, spec, spec[0] ? "," : "", cpu),
+			 &st) == NULL)
+		fail_msg("%s: %s", name, st.message);
+}
+
+/* Decides until nothing waits; every decision is applied. The intents as text, events included. */
+static char *run(struct bed *b)
+{
+	char *text = arena_strdup(&b->w.arena, "");
+
+	for (;;) {
+		struct view v = world_view(&b->w);
+		struct intents intents;
+		const struct object *pod;
+
+		intents_init(&intents, &b->w.arena);
+		if (!scheduler_next(b->scheduler, &v, &intents, &pod))
+			return text;
+		text = arena_printf(&b->w.arena, "%s%s", text,
+				    intents_print(&intents, &b->w.arena));
+		assert_int_equal(world_apply(&b->w, &intents, NULL), 0);
+	}
+}
+
+static const char *node_of(struct bed *b, const char *pod)
+{
+	return world_get(&b->w, "pods", "default", pod)->facts.pod->node_name;
+}
+
+/* --- One pod among nodes ------------------------------------------------------------------- */
+
+struct node_case {
+	const char *name, *cpu, *labels, *spec;
+};
+
+static const struct node_case plain = { "n1", "4", "", "" };
+static const struct node_case small = { "n2", "100m", "", "" };
+static const struct node_case tainted = {
+	"n3", "4", "", "'taints':[{'key':'k','value':'v','effect':'NoSchedule'}]"
+};
+static const struct node_case soft = {
+	"n4", "4", "", "'taints':[{'key':'k','effect':'PreferNoSchedule'}]"
+};
+static const struct node_case cordoned = { "n5", "4", "", "'unschedulable':true" };
+static const struct node_case ssd = { "n6", "4", "'disk':'ssd','size':'7'", "" };
+
+#define AFFINITY(kind, terms)                                                                      \
+	"'affinity':{'nodeAffinity':{'" kind "DuringSchedulingIgnoredDuringExecution':" terms "}}"
+
+static const struct {
+	const char *name;
+	const struct node_case *nodes[4];
+	const char *cpu, *spec, *outcome;
+} cases[] = {
+	{ "no nodes at all", { NULL }, "1", "",
+	  "status pods default/p\nevent pods default/p Warning FailedScheduling: no nodes available "
+	  "to schedule pods\n" },
+	{ "the one that has room", { &small, &plain }, "1", "",
+	  "bind pods default/p n1\nevent pods default/p Normal Scheduled: Successfully assigned "
+	  "default/p to n1\n" },
+	{ "reasons are counted", { &small, &tainted, &cordoned }, "1", "",
+	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/3 nodes are "
+	  "available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were "
+	  "unschedulable.\n" },
+	{ "a taint is tolerated", { &tainted }, "1",
+	  "'tolerations':[{'key':'k','operator':'Equal','value':'v','effect':'NoSchedule'}]",
+	  "bind pods default/p n3\nevent pods default/p Normal Scheduled: Successfully assigned "
+	  "default/p to n3\n" },
+	{ "another value is not", { &tainted }, "1",
+	  "'tolerations':[{'key':'k','operator':'Equal','value':'w','effect':'NoSchedule'}]",
+	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/1 nodes are "
+	  "available: 1 node(s) had untolerated taint(s).\n" },
+	{ "a soft taint only repels", { &soft, &plain }, "1", "",
+	  "bind pods default/p n1\nevent pods default/p Normal Scheduled: Successfully assigned "
+	  "default/p to n1\n" },
+	{ "a node selector", { &plain, &ssd }, "1", "'nodeSelector':{'disk':'ssd'}",
+	  "bind pods default/p n6\nevent pods default/p Normal Scheduled: Successfully assigned "
+	  "default/p to n6\n" },
+	{ "nobody has the label", { &plain }, "1", "'nodeSelector':{'disk':'ssd'}",
+	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/1 nodes are "
+	  "available: 1 node(s) didn't match Pod's node affinity/selector.\n" },
+	{ "required affinity", { &plain, &ssd }, "1",
+	  AFFINITY("required", "{'nodeSelectorTerms':[{'matchExpressions':[{'key':'size','operator':"
+			       "'Gt','values':['5']}]}]}"),
+	  "bind pods default/p n6\nevent pods default/p Normal Scheduled: Successfully assigned "
+	  "default/p to n6\n" },
+	{ "affinity by name", { &plain, &ssd }, "1",
+	  AFFINITY("required", "{'nodeSelectorTerms':[{'matchFields':[{'key':'metadata.name',"
+			       "'operator':'In','values':['n1']}]}]}"),
+	  "bind pods default/p n1\nevent pods default/p Normal Scheduled: Successfully assigned "
+	  "default/p to n1\n" },
+	{ "preferred affinity", { &plain, &ssd }, "1",
+	  AFFINITY("preferred", "[{'weight':50,'preference':{'matchExpressions':[{'key':'disk',"
+				"'operator':'In','values':['ssd']}]}}]"),
+	  "bind pods default/p n6\nevent pods default/p Normal Scheduled: Successfully assigned "
+	  "default/p to n6\n" },
+	{ "another scheduler's pod", { &plain }, "1", "'schedulerName':'mine'", "" },
+	{ "a gated pod waits", { &plain }, "1", "'schedulingGates':[{'name':'example.com/g'}]", "" },
+};
+
+static void one_pod_among_nodes(void **state)
+{
+	for (size_t i = 0; i < array_size(cases); i++) {
+		auto_with(teardown) struct bed b;
+
+		setup(&b);
+		for (size_t k = 0; k < array_size(cases[i].nodes) && cases[i].nodes[k]; k++)
+			put_node(&b, cases[i].nodes[k]->name, cases[i].nodes[k]->cpu,
+				 cases[i].nodes[k]->labels, cases[i].nodes[k]->spec);
+		create_pod(&b, "p", cases[i].cpu, cases[i].spec);
+
+		char *got = run(&b);
+
+		if (strcmp(got, cases[i].outcome) != 0)
+			fail_msg("%s: got\n%swanted\n%s", cases[i].name, got, cases[i].outcome);
+	}
+}
+
+/* --- Many ------------------------------------------------------------------------------------ */
+
+static void room_is_promised_once(void **state)
+{
+	auto_with(teardown) struct bed b;
+
+	setup(&b);
+	put_node(&b, "n1", "2", "", "");
+	for (int i = 0; i < 3; i++)
+		create_pod(&b, arena_printf(&b.w.arena, "p%d", i), "1", "");
+
+	/* None of the plans is applied: the third finds no room all the same. */
+	size_t binds = 0;
+
+	for (;;) {
+		struct view v = world_view(&b.w);
+		struct intents intents;
+		const struct object *pod;
+
+		intents_init(&intents, &b.w.arena);
+		if (!scheduler_next(b.scheduler, &v, &intents, &pod))
+			break;
+		binds += intents.first->type == INTENT_BIND;
+	}
+	assert_int_equal(binds, 2);
+	assert_int_equal(scheduler_count(b.scheduler).assumed, 2);
+	assert_int_equal(scheduler_count(b.scheduler).unschedulable, 1);
+
+	/* One is refused: it has its turn again after a second. */
+	scheduler_refused(b.scheduler, "default", "p0", b.w.now_ns);
+	assert_int_equal(scheduler_count(b.scheduler).assumed, 1);
+	assert_int_equal(scheduler_again_ns(b.scheduler), b.w.now_ns + S);
+	b.w.now_ns += S;
+	assert_non_null(strstr(run(&b), "bind pods default/p0 n1"));
+}
+
+static void pods_of_one_owner_are_spread(void **state)
+{
+	auto_with(teardown) struct bed b;
+	size_t on[3] = { 0 };
+
+	setup(&b);
+	for (int i = 0; i < 3; i++)
+		put_node(&b, arena_printf(&b.w.arena, "n%d", i), "4", "", "");
+	for (int i = 0; i < 9; i++)
+		world_put(&b.w,
+			  arena_printf(&b.w.arena,
+				       "{'kind':'Pod','metadata':{'name':'p%d','namespace':'default',"
+				       "'ownerReferences':[{'apiVersion':'apps/v1','kind':'ReplicaSet',"
+				       "'name':'r','uid':'r','controller':true}]},'spec':{"
+				       "'schedulerName':'default-scheduler','containers':[{'name':'a',"
+				       "'image':'b'}]},'status':{'phase':'Pending'}}",
+				       i));
+	run(&b);
+	for (int i = 0; i < 9; i++)
+		on[node_of(&b, arena_printf(&b.w.arena, "p%d", i))[1] - '0']++;
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(on[i], 3);
+}
+
+static void ports_of_the_host_are_taken_once(void **state)
+{
+	auto_with(teardown) struct bed b;
+
+	setup(&b);
+	put_node(&b, "n1", "4", "", "");
+	for (int i = 0; i < 2; i++)
+		world_put(&b.w, arena_printf(&b.w.arena,
+					     "{'kind':'Pod','metadata':{'name':'p%d','namespace':"
+					     "'default'},'spec':{'schedulerName':'default-scheduler',"
+					     "'containers':[{'name':'a','image':'b','ports':[{"
+					     "'containerPort':80,'hostPort':80,'protocol':'TCP'}]}]},"
+					     "'status':{'phase':'Pending'}}",
+					     i));
+	assert_non_null(strstr(run(&b), "0/1 nodes are available: 1 node(s) didn't have free ports "
+					"for the requested pod ports."));
+}
+
+static void changes_wake_those_who_wait(void **state)
+{
+	auto_with(teardown) struct bed b;
+
+	setup(&b);
+	put_node(&b, "n1", "1", "", "");
+	create_pod(&b, "p", "1", "");
+	create_pod(&b, "q", "1", "");
+	run(&b);
+	assert_int_equal(scheduler_count(b.scheduler).unschedulable, 1);
+	assert_string_equal(run(&b), "");
+	/* Room on the node: the first pod ends. */
+	world_delete(&b.w, "pods", "default", "p", 0, NULL);
+	b.w.now_ns += S;
+	assert_non_null(strstr(run(&b), "bind pods default/q n1"));
+	/* Another node. */
+	create_pod(&b, "r", "1", "");
+	run(&b);
+	put_node(&b, "n2", "1", "", "");
+	b.w.now_ns += S;
+	assert_non_null(strstr(run(&b), "bind pods default/r n2"));
+	/* A gate that is lifted. */
+	create_pod(&b, "g", "0", "'schedulingGates':[{'name':'example.com/g'}]");
+	assert_string_equal(run(&b), "");
+	assert_int_equal(scheduler_count(b.scheduler).placed, 2);
+}
+
+static void the_important_come_first(void **state)
+{
+	auto_with(teardown) struct bed b;
+
+	setup(&b);
+	put_node(&b, "n1", "1", "", "");
+	create_pod(&b, "low", "1", "");
+	create_pod(&b, "high", "1", "'priorityClassName':'system-cluster-critical'");
+	run(&b);
+	assert_string_equal(node_of(&b, "high"), "n1");
+	assert_string_equal(node_of(&b, "low"), "");
+}
+
+/* What a new leader builds from the store is what the old one had. */
+static void a_new_leader_knows_the_same(void **state)
+{
+	auto_with(teardown) struct bed b;
+
+	setup(&b);
+	for (int i = 0; i < 5; i++)
+		put_node(&b, arena_printf(&b.w.arena, "n%d", i), "2", "", "");
+	for (int i = 0; i < 12; i++)
+		create_pod(&b, arena_printf(&b.w.arena, "p%d", i), "1", "");
+	run(&b);
+	world_delete(&b.w, "pods", "default", "p3", 0, NULL);
+
+	struct scheduler_counts before = scheduler_count(b.scheduler);
+
+	assert_int_equal(before.placed, 9);
+	scheduler_seed(b.scheduler, b.w.store, b.w.now_ns);
+
+	struct scheduler_counts after = scheduler_count(b.scheduler);
+
+	assert_int_equal(after.placed, before.placed);
+	assert_int_equal(after.nodes, 5);
+	assert_int_equal(after.queued, 2);
+	assert_non_null(strstr(run(&b), "bind "));
+	assert_int_equal(scheduler_count(b.scheduler).placed, 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_pod_among_nodes),
+		cmocka_unit_test(room_is_promised_once),
+		cmocka_unit_test(pods_of_one_owner_are_spread),
+		cmocka_unit_test(ports_of_the_host_are_taken_once),
+		cmocka_unit_test(changes_wake_those_who_wait),
+		cmocka_unit_test(the_important_come_first),
+		cmocka_unit_test(a_new_leader_knows_the_same),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
