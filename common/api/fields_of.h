@@ -32,12 +32,12 @@ static inline size_t field_element_size(const struct schema_field *f)
 
 static inline void *field_at(const void *message, const struct schema_field *f)
 {
-	return (char *)(uintptr_t)message + f->offset;
+	return (char *)message + f->offset;
 }
 
 static inline size_t *field_count(const void *message, const struct schema_field *f)
 {
-	return &MEMBER(size_t, (uintptr_t)message, f->quantifier_offset);
+	return &MEMBER(size_t, message, f->quantifier_offset);
 }
 
 static inline ProtobufCMessage *message_try_new(const ProtobufCMessageDescriptor *d,
@@ -91,8 +91,8 @@ static inline bool field_is_zero(const struct schema_field *f, const void *value
 static inline bool field_is_set(const struct schema_field *f, const void *message)
 {
 	if (field_has_pointer(f))
-		return MEMBER(void *, (uintptr_t)message, f->offset) != NULL;
-	return MEMBER(protobuf_c_boolean, (uintptr_t)message, f->quantifier_offset) != 0;
+		return MEMBER(void *, message, f->offset) != NULL;
+	return MEMBER(protobuf_c_boolean, message, f->quantifier_offset) != 0;
 }
 
 /* Every map entry begins like this. */

@@ -214,7 +214,7 @@ bool json_scan_string(struct json_scan *s, struct json_string *ret)
 char *json_own(struct json_scan *s, const struct json_string *str)
 {
 	if (str->owned)
-		return (char *)(uintptr_t)str->p;
+		return (char *)str->p;
 	char *copy = arena_try_alloc(s->arena, str->len + 1);
 	if (copy == NULL) {
 		json_out_of_memory(s);

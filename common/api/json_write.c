@@ -166,7 +166,7 @@ static void put_value(struct buf *out, const struct schema_field *f, const void 
 
 static void put_list(struct buf *out, const struct schema_field *f, const ProtobufCMessage *m)
 {
-	const char *items = MEMBER(char *, (uintptr_t)m, f->offset);
+	const char *items = MEMBER(char *, m, f->offset);
 	size_t n = *field_count(m, f), size = field_element_size(f);
 
 	json_byte(out, '[');
@@ -180,7 +180,7 @@ static void put_list(struct buf *out, const struct schema_field *f, const Protob
 
 static void put_map(struct buf *out, const struct schema_field *f, const ProtobufCMessage *m)
 {
-	struct any_entry **entries = MEMBER(struct any_entry **, (uintptr_t)m, f->offset);
+	struct any_entry **entries = MEMBER(struct any_entry **, m, f->offset);
 	const struct schema_field *value = &f->message->fields[1];
 	size_t n = *field_count(m, f);
 	struct arena a;
@@ -234,7 +234,7 @@ static void put_field(struct buf *out, const struct schema_field *f, const Proto
 	struct json_revision inside = json_revision_of(f, head);
 
 	if (f->flags & SCHEMA_INLINE) {
-		put_fields(out, f->message, MEMBER(ProtobufCMessage *, (uintptr_t)m, f->offset),
+		put_fields(out, f->message, MEMBER(ProtobufCMessage *, m, f->offset),
 			   first, &none, NULL);
 		return;
 	}
@@ -243,7 +243,7 @@ static void put_field(struct buf *out, const struct schema_field *f, const Proto
 		bool inside_first = true;
 
 		json_byte(out, '{');
-		put_fields(out, f->message, MEMBER(ProtobufCMessage *, (uintptr_t)m, f->offset),
+		put_fields(out, f->message, MEMBER(ProtobufCMessage *, m, f->offset),
 			   &inside_first, &inside, NULL);
 		json_byte(out, '}');
 	} else if (f->label == SCHEMA_MAP) {

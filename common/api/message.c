@@ -53,7 +53,7 @@ ProtobufCMessage *message_child(const void *message, const char *json_name)
 {
 	const struct schema_field *f = child_field(message, json_name);
 
-	return f ? MEMBER(ProtobufCMessage *, (uintptr_t)message, f->offset) : NULL;
+	return f ? MEMBER(ProtobufCMessage *, message, f->offset) : NULL;
 }
 
 bool message_child_set(void *message, const char *json_name, ProtobufCMessage *child)
@@ -78,7 +78,7 @@ MetaV1__ObjectMeta *message_metadata(const void *message)
 {
 	const struct schema_field *f = metadata_field(message);
 
-	return f ? MEMBER(MetaV1__ObjectMeta *, (uintptr_t)message, f->offset) : NULL;
+	return f ? MEMBER(MetaV1__ObjectMeta *, message, f->offset) : NULL;
 }
 
 MetaV1__ObjectMeta *message_metadata_make(void *message, struct arena *a)

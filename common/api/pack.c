@@ -241,10 +241,10 @@ static void pack_fields(struct packer *k, const struct schema *s, const Protobuf
 		else if (*field_count(m, f) == 0)
 			continue;
 		else if (f->label == SCHEMA_LIST)
-			pack_list(k, f, MEMBER(char *, (uintptr_t)m, f->offset),
+			pack_list(k, f, MEMBER(char *, m, f->offset),
 				  *field_count(m, f));
 		else
-			pack_map(k, f, MEMBER(struct any_entry **, (uintptr_t)m, f->offset),
+			pack_map(k, f, MEMBER(struct any_entry **, m, f->offset),
 				 *field_count(m, f));
 	}
 }
