@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/runtime/dir_remove.h"
 #include "agent/volumes/payload.h"
 #include "common/api/quantity.h"
 #include "common/base/alloc.h"
@@ -224,53 +225,23 @@ static void unmount_all_below(const char *dir)
 	closedir(d);
 }
 
-/* Never across a mount: what could not be unmounted is not ours to delete. */
-static int remove_tree_at(int parent, const char *name, dev_t device)
+void volumes_unpin(const char *dir)
 {
-	struct stat s;
+	autofree char *path = xasprintf("%s/subpaths", dir);
 
-	if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
-		return 0;
-	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &s) < 0 || s.st_dev != device) {
-		close(fd);
-		return -EXDEV;
-	}
-	DIR *d = fdopendir(fd);
-	int rc = 0;
-
-	for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		int one = remove_tree_at(dirfd(d), e->d_name, device);
-
-		rc = rc < 0 ? rc : one;
-	}
-	closedir(d);
-	if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && rc == 0)
-		rc = -errno;
-	return rc;
+	unmount_all_below(path);
 }
 
 int volumes_teardown(const char *dir)
 {
 	static const char *const names[] = { "subpaths", "volumes" };
-	autoclose int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct stat s;
 	int rc = 0;
 
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (fstat(fd, &s) < 0)
-		return -errno;
 	for (size_t i = 0; i < array_size(names); i++) {
 		autofree char *path = xasprintf("%s/%s", dir, names[i]);
 
 		unmount_all_below(path);
-		int one = remove_tree_at(fd, names[i], s.st_dev);
+		int one = dir_remove(path);
 
 		rc = rc < 0 ? rc : one;
 	}

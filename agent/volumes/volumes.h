@@ -14,6 +14,8 @@ int volumes_setup(const struct pod_view *view, struct status *st);
 /* The content of configMap, secret, downwardAPI and projected volumes again. Sources that are gone
  * leave the files as they are. */
 int volumes_refresh(const struct pod_view *view, struct status *st);
+/* Unmount what subPath mounts pinned; the volumes stay as they are. */
+void volumes_unpin(const char *dir);
 /* Unmount and remove everything below DIR/volumes and DIR/subpaths. */
 int volumes_teardown(const char *dir);
 
