@@ -109,7 +109,7 @@ static char *credentials_of_config(const struct json *config, const struct refer
 char *credentials_find(const char *const *docker_configs, size_t n, const struct reference *ref)
 {
 	for (size_t i = 0; i < n; i++) {
-		auto_with(arena_fini) struct arena arena;
+		auto_with(arena_fini) struct arena arena = { 0 };
 		const struct json *config;
 		char *found = NULL;
 

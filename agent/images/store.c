@@ -258,7 +258,7 @@ static struct image *image_of_record(const char *dir, const struct record *recor
 
 struct image *images_get(struct images *images, const char *digest)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	struct record record;
 
 	arena_init(&arena, RECORD_BUDGET_BYTES);
@@ -379,7 +379,7 @@ static void count_all_layers(struct images *images, struct map *users)
 	if (dir == NULL)
 		return;
 	for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-		auto_with(arena_fini) struct arena arena;
+		auto_with(arena_fini) struct arena arena = { 0 };
 		autofree char *file = xasprintf("%s/%s", path, e->d_name);
 		struct record record;
 
@@ -429,7 +429,7 @@ static uint64_t exclusive_bytes(const struct map *users, const struct record *re
 /* The record goes first: without it the image is not there, whatever remains of its layers. */
 static uint64_t forget_image(struct images *images, const char *digest, struct map *users)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	autofree char *path = record_path(images->dir, digest);
 	struct record record;
 

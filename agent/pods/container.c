@@ -150,7 +150,7 @@ static size_t pull_secrets(struct pod *pod, struct arena *arena, const char **re
 void container_pull(struct container *c)
 {
 	const char *configs[PULL_SECRETS_MAX];
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 
 	if (c->pulling)
 		return;

@@ -95,7 +95,7 @@ static void take_object(struct manifests *m, struct manifest *f, const struct ki
 
 static int read_manifest(struct manifests *m, struct manifest *f, struct bytes text, struct status *st)
 {
-	auto_with(arena_fini) struct arena a;
+	auto_with(arena_fini) struct arena a = { 0 };
 	const char *api_version, *name;
 	struct json_read read = { .validation = FIELDS_STRICT };
 	void *message;

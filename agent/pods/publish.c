@@ -32,7 +32,7 @@ static void fill(const struct pod *pod, struct container_report *reports, const 
 void pod_publish(struct pod *pod, const struct pod_facts *facts, const struct pod_plan *plan)
 {
 	struct container_report reports[POD_CONTAINERS_MAX];
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	const CoreV1__PodStatus *before = pod->message->status;
 	void *message;
 
@@ -71,7 +71,7 @@ void pod_event(struct pod *pod, const char *container, const char *type, const c
 	...)
 {
 	struct pods *pods = pod->pods;
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	va_list args;
 
 	arena_init(&arena, 0);
