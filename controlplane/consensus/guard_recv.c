@@ -302,7 +302,8 @@ static void on_append_result(struct guard *g, struct raft_message *m)
 		return;
 	}
 	/* R4: counting starts when our own barrier is on our disk; then a commit always covers it. */
-	if (guard_has(g, GUARD_OWN_TERM) && r->last_stored < g->term_start) {
+	if (guard_has(g, GUARD_OWN_TERM) && guard_has(g, GUARD_TERM_BARRIER) &&
+	    r->last_stored < g->term_start) {
 		if (g->n_held < GUARD_HELD_MAX)
 			g->held[g->n_held++] =
 				(struct guard_result){ m->append_entries_result, m->server_id };

@@ -56,13 +56,14 @@ static bool release_ballast(struct wal *w)
 
 static int fill_with_zeros(struct wal *w, struct wal_file *file)
 {
-	autofree uint8_t *zeros = xcalloc(1, ZERO_STEP);
+	uint64_t step = w->segment_bytes < ZERO_STEP ? w->segment_bytes : ZERO_STEP;
+	autofree uint8_t *zeros = xcalloc(1, step);
 	int rc = w->fs->reserve(w->fs, file, w->segment_bytes);
 
 	if (rc == -EOPNOTSUPP || rc == -EINVAL)
 		rc = 0; /* Writing will tell whether there is room. */
-	for (uint64_t at = 0; rc == 0 && at < w->segment_bytes; at += ZERO_STEP) {
-		uint64_t n = w->segment_bytes - at < ZERO_STEP ? w->segment_bytes - at : ZERO_STEP;
+	for (uint64_t at = 0; rc == 0 && at < w->segment_bytes; at += step) {
+		uint64_t n = w->segment_bytes - at < step ? w->segment_bytes - at : step;
 
 		rc = w->fs->write(w->fs, file, at, zeros, n);
 	}

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,20 +98,6 @@ static void add(struct totals *t, uint64_t seed, int signal_number, const struct
 	}
 }
 
-static int parse_rules(const char *text, uint32_t *ret_off)
-{
-	while (*text == 'R') {
-		char *end;
-		unsigned long rule = strtoul(text + 1, &end, 10);
-
-		if (rule == 0 || rule >= GUARD_RULES)
-			return -EINVAL;
-		*ret_off |= 1u << rule;
-		text = *end == ',' ? end + 1 : end;
-	}
-	return *text == '\0' ? 0 : -EINVAL;
-}
-
 static int parse_sync(const char *text, int *ret_sync)
 {
 	for (int i = 0; i < WAL_SYNC_COUNT; i++)
@@ -127,7 +114,7 @@ static int usage(void)
 		"usage: sim-consensus [--from N] [--to N] [--seed N] [--nodes N] [--membership]\n"
 		"  [--io-faults] [--harsh] [--no-snapshots] [--duration MS] [--without R1[,R2...]]\n"
 		"  [--without-sync NAME] [--expect-violation] [--verbose]\n"
-		"       sim-consensus --scenarios [NAME]\n"
+		"       sim-consensus --scenarios[=NAME]\n"
 		"sync names:");
 	for (int i = 0; i < WAL_SYNC_COUNT; i++)
 		fprintf(stderr, " %s", wal_sync_name((enum wal_sync)i));
@@ -167,6 +154,9 @@ int main(int argc, char **argv)
 	int c, rc = 0;
 
 	log_init("sim", LOG_ERROR);
+	/* A child's memory is never given back before it ends. */
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 512 << 20);
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'f':
@@ -206,7 +196,7 @@ int main(int argc, char **argv)
 			expect = true;
 			break;
 		case 'x':
-			return scenarios_main(optarg);
+			return scenarios_main(optarg, options.verbose > 0);
 		case 'v':
 			options.verbose = 1;
 			break;

@@ -291,10 +291,10 @@ static void on_apply(void *ctx, uint64_t index, struct bytes entry)
 
 static void on_leader_changed(void *ctx, enum consensus_role role, uint64_t term, uint64_t leader)
 {
-	(void)ctx;
-	(void)role;
-	(void)term;
-	(void)leader;
+	struct node *n = ctx;
+
+	world_log(n->world, "node %u role %d term %" PRIu64 " leader %" PRIu64, n->number, role, term,
+		  leader);
 }
 
 static void on_leading(void *ctx, uint64_t term)
