@@ -355,6 +355,11 @@ static bool is_silent(struct view *v, const struct object *node, struct intents 
 				     v->node_silence_ms(v->node_silence_ctx, node->name) :
 				     0;
 
+	int64_t age_ms = (v->now_ns - node->facts.created_ns) / 1000000;
+
+	/* Nobody can have heard of it before it was there. */
+	if (silence_ms > age_ms)
+		silence_ms = age_ms;
 	if (silence_ms >= NODE_SILENCE_MAX_MS)
 		return true;
 	/* One that is not known to whoever counts is given the whole time again. */

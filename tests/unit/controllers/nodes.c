@@ -59,6 +59,7 @@ static void silence_leads_to_eviction(void **state)
 	put_pod(&w, "five", "bad", five);
 	put_pod(&w, "ever", "bad", "{'operator':'Exists'}");
 	put_pod(&w, "safe", "good", five);
+	w.now_ns += 3600 * S;
 
 	w.silent_node = "bad";
 	w.silence_ms = 6900;
@@ -154,6 +155,18 @@ static void a_new_node_is_freed_by_its_first_word(void **state)
 	assert_true(has(&w, "nodes", "", "n", "node.kubernetes.io/disk-pressure"));
 }
 
+static void a_young_node_was_never_silent_for_long(void **state)
+{
+	auto_with(world_fini) struct world w;
+
+	setup(&w);
+	put_node(&w, "n", "True", "");
+	w.silent_node = "n";
+	w.silence_ms = 60000; /* Since the election: nobody has heard of it. */
+	assert_int_equal(world_settle(&w), w.now_ns + 7 * S);
+	assert_true(has(&w, "nodes", "", "n", "'type':'Ready','status':'True'"));
+}
+
 static void cordon_is_a_taint(void **state)
 {
 	auto_with(world_fini) struct world w;
@@ -199,6 +212,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_evicted_when_all_are_down),
 		cmocka_unit_test(nodes_are_emptied_one_after_the_other),
 		cmocka_unit_test(a_new_node_is_freed_by_its_first_word),
+		cmocka_unit_test(a_young_node_was_never_silent_for_long),
 		cmocka_unit_test(cordon_is_a_taint),
 		cmocka_unit_test(pods_of_a_node_that_is_gone_go),
 		cmocka_unit_test(events_expire),
