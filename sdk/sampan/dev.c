@@ -27,6 +27,9 @@
 #define NODES_MAX 50
 #define READY_S 60
 #define STOP_MS 5000
+#define UNSAID -1 /* As many as there are already, or the default. */
+#define MASTERS_DEFAULT 3
+#define NODES_DEFAULT 2
 
 struct dev {
 	const char *dir; /* Absolute. */
@@ -428,6 +431,10 @@ static int up(struct dev *d, struct status *st)
 		if (rc == 0 && masters > d->masters)
 			d->masters = masters;
 	}
+	if (d->masters == UNSAID)
+		d->masters = MASTERS_DEFAULT;
+	if (d->nodes == UNSAID)
+		d->nodes = NODES_DEFAULT;
 	if (rc == 0 && d->api_port == 0) {
 		rc = open_api_socket(d, st);
 		if (rc == 0)
@@ -545,12 +552,12 @@ static void dev_fini(struct dev *d)
 
 int command_dev(int argc, char **argv)
 {
-	const char *dir = "/var/lib/sampan/dev", *masters = "3", *nodes = "2", *registry = NULL, *word[1];
+	const char *dir = "/var/lib/sampan/dev", *masters = NULL, *nodes = NULL, *registry = NULL, *word[1];
 	bool keep_logs = false;
 	const struct option_spec specs[] = {
 		{ "dir", &dir, NULL, "DIR  that holds the cluster [/var/lib/sampan/dev]" },
-		{ "masters", &masters, NULL, "N  masters of a new cluster [3]" },
-		{ "nodes", &nodes, NULL, "N  nodes, each in a network namespace of its own [2]" },
+		{ "masters", &masters, NULL, "N  masters [3, or as many as there are]" },
+		{ "nodes", &nodes, NULL, "N  nodes, each in a namespace of its own [2, or as there are]" },
 		{ "registry", &registry, NULL, "HOST:PORT  that nodes may pull from over plain HTTP" },
 		{ "keep-logs", NULL, &keep_logs, " down leaves DIR/log" },
 	};
@@ -559,8 +566,8 @@ int command_dev(int argc, char **argv)
 	int rc;
 
 	options_read("dev up|down|ls [OPTIONS]", specs, array_size(specs), argc, argv, word, 1);
-	d.masters = (int)option_number("masters", masters, 1, MASTERS_MAX);
-	d.nodes = (int)option_number("nodes", nodes, 0, NODES_MAX);
+	d.masters = masters ? (int)option_number("masters", masters, 1, MASTERS_MAX) : UNSAID;
+	d.nodes = nodes ? (int)option_number("nodes", nodes, 0, NODES_MAX) : UNSAID;
 	d.registry = registry ? xstrdup(registry) : NULL;
 	if (strcmp(word[0], "up") == 0 && dir_make(dir, 0700, &st) < 0)
 		return command_fail(&st);

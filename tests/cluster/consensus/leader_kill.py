@@ -97,8 +97,8 @@ def revive():
 tap = Tap()
 main = Api(kubeconfig)
 _, listed = main.call("GET", base)
-threads = [threading.Thread(target=write, args=(i,)) for i in range(4)]
-watcher = threading.Thread(target=watch, args=(int(listed["metadata"]["resourceVersion"]),))
+threads = [threading.Thread(target=write, args=(i,), daemon=True) for i in range(4)]
+watcher = threading.Thread(target=watch, args=(int(listed["metadata"]["resourceVersion"]),), daemon=True)
 for thread in threads + [watcher]:
     thread.start()
 
