@@ -115,8 +115,8 @@ for _ in range(kills):
 stop.set()
 for thread in threads:
     thread.join()
-final = {o["metadata"]["name"]: int(o["metadata"]["resourceVersion"])
-         for o in main.call("GET", base + "?labelSelector=test%3Dkill")[1]["items"]}
+_, listed = wait_for("the final list", lambda: main.call("GET", base + "?labelSelector=test%3Dkill"))
+final = {o["metadata"]["name"]: int(o["metadata"]["resourceVersion"]) for o in listed["items"]}
 wait_for("the watch", lambda: len(seen) >= len(final), 15)
 stop.set()
 watcher.join(20)
