@@ -80,6 +80,7 @@ void incoming_free(struct writes *w, struct incoming *i)
 		i->outgoing->incoming = NULL;
 	status_fini(&i->st);
 	arena_fini(&i->arena);
+	arena_fini(&i->body);
 	free(i);
 }
 

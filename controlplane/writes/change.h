@@ -22,6 +22,7 @@ struct change_context {
 struct write_change {
 	struct change_context *context;
 	struct arena *arena; /* Until the plan is packed. */
+	struct arena *body;  /* As long, with a budget: what clients sent is unpacked into it. */
 	struct plan *plan;
 	uint64_t batch;
 	size_t plan_bytes_max; /* 0: none. A plan that takes more is refused with 413. */

@@ -133,7 +133,7 @@ static int read_body(const struct asked *q, struct write_change *c, void *ret_me
 {
 	struct bytes body = bytes_of(q->request->body.data, q->request->body.len);
 
-	return unpack_message(q->body, body, c->arena, ret_message, st);
+	return unpack_message(q->body, body, c->body, ret_message, st);
 }
 
 static int check_size(const struct write_change *c, struct status *st)
@@ -265,7 +265,7 @@ static int decide_patch(struct asked *q, struct write_change *c, struct decision
 	if (rc < 0)
 		return rc;
 	rc = patch_object(types[type], q->body, api_version, kind, q->old->revision, packed,
-			  bytes_of(q->request->body.data, q->request->body.len), c->arena, &read,
+			  bytes_of(q->request->body.data, q->request->body.len), c->body, &read,
 			  &message, st);
 	if (rc == 0)
 		rc = check_address(q, message, c, st);
@@ -294,7 +294,7 @@ static int decide_delete(struct asked *q, struct write_change *c, struct decisio
 	if (q->old == NULL)
 		return refuse_missing(st, q->kind, q->name);
 	if (given.len > 0)
-		rc = unpack_message(&meta_v1__delete_options__descriptor, given, c->arena, &options,
+		rc = unpack_message(&meta_v1__delete_options__descriptor, given, c->body, &options,
 				    st);
 	if (rc == 0)
 		rc = change_delete(c, q->old, options != NULL ? &options->base : NULL, st);

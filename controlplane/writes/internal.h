@@ -18,6 +18,8 @@
 #define BATCH_BYTES (1u << 20)
 #define BATCH_PLANS_MAX 2048
 #define ATTEMPTS_MAX 8
+/* What one body may take when it is unpacked. */
+#define BODY_BUDGET_BYTES (64u << 20)
 #define SESSION_TTL_MS (10u * 60 * 1000)
 #define RESEND_NS (1000ull * 1000000)
 #define RETRY_NS (20ull * 1000000)
@@ -55,7 +57,7 @@ struct incoming {
 	writes_intents_cb *intents_done;
 	void *intents_ctx;
 
-	struct arena arena;
+	struct arena arena, body;
 	const SampanMaster__WriteRequest *request;
 	unsigned attempts;
 	/* Decided: */

@@ -54,6 +54,7 @@ static struct incoming *incoming_create(struct writes *w)
 
 	list_init(&i->link);
 	arena_init(&i->arena, 0);
+	arena_init(&i->body, BODY_BUDGET_BYTES);
 	return i;
 }
 
@@ -139,11 +140,13 @@ static void begin_change(struct writes *w, struct batch *b, struct incoming *i)
 {
 	size_t max = w->config.link->entry_bytes_max(w->config.link->ctx);
 
+	arena_reset(&i->body);
 	plan_init(&i->plan, &i->arena);
 	w->context.now_ns = cluster_clock_now_ns(&w->clock);
 	i->change = (struct write_change){
 		.context = &w->context,
 		.arena = &i->arena,
+		.body = &i->body,
 		.plan = &i->plan,
 		.batch = b->number,
 		.plan_bytes_max = max > ENTRY_OVERHEAD_BYTES ? max - ENTRY_OVERHEAD_BYTES : 1,
