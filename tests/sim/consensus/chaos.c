@@ -225,6 +225,10 @@ void chaos_run(struct world *w)
 	size_t acked;
 
 	world_bootstrap(w);
+	/* What was initialised stays so, whatever happens before the first start. */
+	for (unsigned i = 0; i < w->options.nodes; i++)
+		if (world_chance(w, 3))
+			sim_fs_power_cut(w->nodes[i].fs);
 	for (unsigned i = 0; i < w->options.nodes; i++)
 		node_start(&w->nodes[i]);
 	live(w, world_ms(w) + w->options.chaos_ms, true, true);

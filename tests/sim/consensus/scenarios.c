@@ -1,6 +1,7 @@
 #include "tests/sim/consensus/scenarios.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -395,6 +396,47 @@ static void pre_votes_of_different_terms(struct world *w)
 	must(w, 10000, any_leader, NULL, "progress: an election");
 }
 
+/* --- R10: the same entry again, while its first write is under way ------------------------- */
+
+static bool drop_entries_from_1_but_to_2(struct world *w, unsigned from, unsigned to,
+					 const struct frame *f)
+{
+	(void)w;
+	return from == 1 && to != 2 && f->type == FRAME_APPEND && f->append.n > 0;
+}
+
+static void truncation_under_a_write(struct world *w)
+{
+	w->options.snapshots = true;
+	start_all(w);
+	elect(w, 0);
+	commit(w, 0, 8);
+	pass(w, 200);
+	isolate(w, 0);
+	world_join(w, 0, 2);
+	w->disk_ns_of[2] = 4000000000ull;
+	node_propose(&w->nodes[0], 8); /* On its way to the slow disk of 2. */
+	pass(w, 20);
+	isolate(w, 0);
+	pass(w, 700);
+	w->filter = drop_entries_from_1_but_to_2;
+	elect(w, 1);
+	pass(w, 200); /* 2 is told to forget it. */
+	isolate(w, 1);
+	w->filter = NULL;
+	pass(w, 400);
+	for (unsigned i = 2; i < 5; i++)
+		world_join(w, 0, i);
+	elect(w, 0);
+	pass(w, 13000); /* 2 is given it again; then the first write ends. */
+	w->disk_ns_of[2] = 0;
+	for (int i = 0; i < 100; i++)
+		commit(w, 0, 800);
+	world_connect_all(w);
+	pass(w, 3000);
+	oracle_end(w);
+}
+
 /* --- R11: a leader that is ahead of everybody ------------------------------------------------------------ */
 
 static void commits_under_steady_load(struct world *w)
@@ -469,6 +511,40 @@ static void a_follower_far_behind(struct world *w)
 	node_start(&w->nodes[2]);
 	commit(w, 0, 8);
 	must(w, 3000, all_have, &n, "progress: catching up");
+}
+
+/* --- R15: what was loaded is freed as it is compacted -------------------------------------------- */
+
+static bool zero_is_compacted(struct world *w, void *ctx)
+{
+	(void)ctx;
+	return core(w, 0)->log.offset > 350;
+}
+
+static void a_long_log_is_loaded(struct world *w)
+{
+	size_t before, after;
+
+	start_all(w);
+	elect(w, 0);
+	for (int i = 0; i < 400; i++)
+		commit(w, 0, 2000); /* Half of that in the log. */
+	pass(w, 200);
+	node_crash(&w->nodes[0], false);
+	pass(w, 1000);
+	w->options.snapshots = true;
+	before = mallinfo2().uordblks;
+	node_start(&w->nodes[0]);
+	must(w, 3000, any_leader, NULL, "script: election");
+	for (int i = 0; i < 3 && world_leader(w) != NULL; i++) {
+		commit(w, world_leader(w)->number, 8);
+		pass(w, 200);
+	}
+	must(w, 3000, zero_is_compacted, NULL, "script: compaction");
+	pass(w, 200);
+	after = mallinfo2().uordblks;
+	if (after > before + 200000)
+		world_violate(w, "memory: %zu bytes more for a log of 6 KiB", after - before);
 }
 
 /* --- R16: who may vote when -------------------------------------------------------------------------------------- */
@@ -607,9 +683,11 @@ const struct scenario scenarios[] = {
 	{ "commit_by_counting", 5, "R4", commit_by_counting },
 	{ "commit_beyond_the_message", 3, "R7", commit_beyond_the_message },
 	{ "pre_votes_of_different_terms", 3, "R9", pre_votes_of_different_terms },
+	{ "truncation_under_a_write", 5, "R10", truncation_under_a_write },
 	{ "commits_under_steady_load", 3, "R11", commits_under_steady_load },
 	{ "an_old_message_comes_again", 3, "R12", an_old_message_comes_again },
 	{ "a_follower_far_behind", 3, "R14", a_follower_far_behind },
+	{ "a_long_log_is_loaded", 3, "R15", a_long_log_is_loaded },
 	{ "failover_waits_for_one_timer", 3, "R16", failover_waits_for_one_timer },
 	{ "heartbeats_come_in_time", 3, "R17", heartbeats_come_in_time },
 	{ "a_voter_that_does_not_know", 3, "R18", a_voter_that_does_not_know },
