@@ -302,6 +302,11 @@ int admit_update(struct admission *a, const struct kind *kind, const struct obje
 
 	MetaV1__ObjectMeta *meta = message_metadata_make(message, a->arena);
 
+	if (!text_empty(meta->uid) && !text_is(meta->uid, stored->facts.uid))
+		return conflict(st, kind, stored->name,
+				"Precondition failed: UID in precondition: %s, UID in object meta: "
+				"%s",
+				meta->uid, stored->facts.uid);
 	keep_metadata(meta, message_metadata(old));
 	if (kind->flags & KIND_STATUS)
 		message_child_set(message, "status", message_child(old, "status"));

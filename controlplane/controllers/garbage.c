@@ -24,8 +24,7 @@ static enum owner_state owner_state(const struct view *v, const struct object *o
 	if (owner == NULL ||
 	    (owner->namespace[0] != '\0' && strcmp(owner->namespace, o->namespace) != 0))
 		return OWNER_GONE;
-	if (owner->facts.deleted_ns != 0 && object_has_finalizer(owner, foreground) &&
-	    ref->block_owner_deletion)
+	if (owner->facts.deleted_ns != 0 && object_has_finalizer(owner, foreground))
 		return OWNER_WAITS;
 	return OWNER_LIVES;
 }

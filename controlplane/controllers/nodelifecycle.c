@@ -100,10 +100,10 @@ bool set_pod_condition(struct arena *a, CoreV1__PodStatus *status, const char *t
 	return true;
 }
 
-/* Services must not lead there. */
-static void mark_pods_not_ready(struct view *v, const struct object *node, struct intents *intents)
+/* Services must not lead there. True when there was something to write. */
+static bool mark_pods_not_ready(struct view *v, const struct object *node, struct intents *intents)
 {
-	size_t n;
+	size_t n, before = intents->count;
 	const struct pod_facts *const *pods = view_node_pods(v, node->name, &n);
 
 	for (size_t i = 0; i < n; i++) {
@@ -111,7 +111,7 @@ static void mark_pods_not_ready(struct view *v, const struct object *node, struc
 			continue;
 		if (intents->count >= BATCH_MAX) {
 			intend_again(intents, v->now_ns);
-			return;
+			break;
 		}
 
 		CoreV1__Pod *pod = changed(pods[i]->object, intents->arena);
@@ -120,6 +120,7 @@ static void mark_pods_not_ready(struct view *v, const struct object *node, struc
 				  v->now_ns);
 		intend_update_status(intents, pods[i]->object, &pod->base);
 	}
+	return intents->count > before;
 }
 
 /* --- Taints -------------------------------------------------------------------------------------- */
@@ -380,9 +381,10 @@ static void reconcile(struct view *v, struct key key, struct intents *intents)
 					  "Ready") == NULL;
 
 	if (!never_spoke && is_silent(v, o, intents)) {
-		mark_pods_not_ready(v, o, intents);
-		if (mark_unknown(v, o, intents))
-			return; /* The taints follow when that is written. */
+		bool marked = mark_pods_not_ready(v, o, intents);
+
+		if (mark_unknown(v, o, intents) || marked)
+			return; /* Taints and evictions follow when that is written. */
 	}
 
 	CoreV1__Node *node = changed(o, intents->arena);
@@ -404,6 +406,16 @@ static bool is_down(const struct object *node)
 	return node == NULL || node->facts.node->ready != 1;
 }
 
+static void keys_add_down(const struct view *v, struct keys *keys)
+{
+	size_t n;
+	const struct object *const *nodes = view_list(v, "nodes", NULL, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (is_down(nodes[i]))
+			keys_add(keys, "", nodes[i]->name);
+}
+
 static void on_change(const struct view *v, const struct object *old, const struct object *new,
 		      struct keys *keys)
 {
@@ -411,7 +423,7 @@ static void on_change(const struct view *v, const struct object *old, const stru
 		keys_add_object(keys, old, new);
 		/* Whether the others may be emptied depends on how many are up. */
 		if (is_down(old) != is_down(new))
-			keys_add_all(keys, v, "nodes", NULL);
+			keys_add_down(v, keys);
 		return;
 	}
 	if (!change_is_of(old, new, "pods") || new == NULL || !new->facts.pod->scheduled)

@@ -63,6 +63,8 @@ static const struct {
 	{ "orphans stay", { { "a", "", 0 }, { "b", "a", 0 } }, "a", "Orphan", "b" },
 	{ "foreground takes all",
 	  { { "a", "", 0 }, { "b", "a", 1 }, { "c", "b", 1 } }, "a", "Foreground", "" },
+	{ "foreground does not wait for those that need not be waited for",
+	  { { "a", "", 0 }, { "b", "a", 0 } }, "a", "Foreground", "" },
 	{ "foreground spares what others own",
 	  { { "a", "", 0 }, { "d", "", 0 }, { "b", "a d", 1 } }, "a", "Foreground", "bd" },
 	{ "a circle is cut", { { "a", "b", 1 }, { "b", "a", 1 } }, "a", "Foreground", "" },
