@@ -69,6 +69,8 @@ void netlink_begin(struct netlink *n, uint16_t type, uint16_t flags, const void 
 		.nlmsg_seq = ++n->seq,
 	};
 
+	if (n->out.len == 0)
+		n->first_seq = n->seq;
 	n->message = n->out.len;
 	n->n_acks += (flags & NLM_F_ACK) != 0;
 	buf_put(&n->out, &h, sizeof(h));
@@ -165,7 +167,6 @@ int netlink_transact(struct netlink *n)
 {
 	autofree uint8_t *space = malloc(REPLY_BYTES);
 	unsigned waiting = n->n_acks;
-	uint32_t first = n->seq - waiting;
 	int result = 0;
 
 	if (space == NULL)
@@ -187,8 +188,7 @@ int netlink_transact(struct netlink *n)
 
 		for (struct nlmsghdr *h = (struct nlmsghdr *)(void *)space; NLMSG_OK(h, left);
 			h = NLMSG_NEXT(h, left)) {
-			if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_seq + UINT32_C(0x80000000) <
-				first + UINT32_C(0x80000000))
+			if (h->nlmsg_type != NLMSG_ERROR || (int32_t)(h->nlmsg_seq - n->first_seq) < 0)
 				continue;
 			if (result == 0)
 				result = error_of(h);

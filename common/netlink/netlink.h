@@ -18,7 +18,7 @@ enum { ROUTE_PROTOCOL_POD = 83, ROUTE_PROTOCOL_NODE = 84 };
 
 struct netlink {
 	int fd;
-	uint32_t seq;
+	uint32_t seq, first_seq; /* Of the last and the first message in out. */
 	struct buf out;
 	size_t message; /* Where the current message begins in out. */
 	unsigned n_acks;
