@@ -102,6 +102,8 @@ void incoming_answer(struct writes *w, struct incoming *i)
 		} else {
 			answer_decided(i, &response);
 		}
+		response.has_session_open = true;
+		response.session_open = store_has_session(w->config.store, i->session);
 		deliver(w, i, &response);
 	}
 	incoming_free(w, i);

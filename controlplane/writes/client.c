@@ -176,7 +176,7 @@ void outgoing_local(struct outgoing *o, const SampanMaster__WriteResponse *respo
 		session_expired(o);
 		return;
 	}
-	if (o->session == o->writes->session)
+	if (o->session == o->writes->session && response->session_open)
 		o->writes->session_open = true;
 	outgoing_answer(o, response);
 }

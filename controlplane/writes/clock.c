@@ -8,6 +8,7 @@
 
 #define ASK_AGAIN_NS (60ull * 1000000000)
 #define ASK_TIMEOUT_MS 1000
+#define WAIT_NS (200ull * 1000000)
 /* Differences below this are not worth moving the time for. */
 #define TOLERANCE_NS (2ll * 1000000000)
 
@@ -35,6 +36,13 @@ int64_t cluster_clock_now_ns(const struct cluster_clock *c)
 	return c->base_ns + (int64_t)(c->source->monotonic_ns(c->source) - c->base_mono_ns);
 }
 
+uint64_t cluster_clock_wait_ns(const struct cluster_clock *c)
+{
+	uint64_t until_ns = c->asked_mono_ns + WAIT_NS;
+
+	return c->heard || c->source->monotonic_ns(c->source) >= until_ns ? UINT64_MAX : until_ns;
+}
+
 void cluster_clock_seen(struct cluster_clock *c, int64_t time_ns)
 {
 	if (time_ns <= cluster_clock_now_ns(c))
@@ -57,6 +65,7 @@ static void add_wall(struct cluster_clock *c, int64_t wall_ns)
 	c->walls[c->n_walls++] = wall_ns;
 	if (c->n_walls != c->n_members / 2 + 1)
 		return;
+	c->heard = true;
 	qsort(c->walls, c->n_walls, sizeof(c->walls[0]), compare_times);
 
 	int64_t median = c->walls[(c->n_walls - 1) / 2];

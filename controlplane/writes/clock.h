@@ -4,10 +4,13 @@
  * newest time that an entry brought. A wall clock enters only as the lower median
  * of a majority of the masters' clocks, when a master begins to lead and then at
  * most once a minute while it proposes; so one master's wrong clock moves
- * nothing, and a cluster that was switched off for a day still knows the date.
+ * nothing, and a cluster that was switched off for a day still knows the date. A
+ * process that never heard a majority waits for it (200 ms at most) before its
+ * first entry, so that the time does not leap behind that entry's back.
  * Loop thread only. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "controlplane/writes/rpc.h"
@@ -22,12 +25,15 @@ struct cluster_clock {
 	int64_t walls[16];
 	size_t n_walls, n_members;
 	uint64_t asked_mono_ns, round;
+	bool heard; /* A majority, once. */
 };
 
 /* Answers the other masters' questions from now on. */
 void cluster_clock_init(struct cluster_clock *c, struct source *source, struct rpc *rpc,
 			const struct log_link *link);
 int64_t cluster_clock_now_ns(const struct cluster_clock *c);
+/* UINT64_MAX: the time may go into entries; else when it may at the latest. */
+uint64_t cluster_clock_wait_ns(const struct cluster_clock *c);
 /* An entry or a snapshot of that time was applied. */
 void cluster_clock_seen(struct cluster_clock *c, int64_t time_ns);
 /* Ask all masters for their clocks; calls less than a minute after the last round do nothing

@@ -89,7 +89,7 @@ struct writes {
 
 	/* client.c */
 	uint64_t session, next_sequence;
-	bool session_open; /* Something of it was answered. */
+	bool session_open; /* The state holds it: a leader said so. */
 	struct list outgoing, waiting, sent;
 	struct tree by_wake;
 	size_t n_outgoing;

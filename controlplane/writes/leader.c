@@ -197,6 +197,8 @@ int writes_submit_intents(struct writes *w, const struct intents *intents, write
 		return status_set(st, -ESHUTDOWN, "this master does not lead");
 	if (w->storage_low)
 		return status_set(st, -ENOSPC, "the disk is almost full");
+	if (cluster_clock_wait_ns(&w->clock) != UINT64_MAX)
+		return status_set(st, -EAGAIN, "the cluster's time is not known yet");
 	if (w->n_batches >= 4 * BATCHES_MAX)
 		return status_set(st, -EAGAIN, "too many entries are in flight");
 
@@ -379,7 +381,7 @@ void leader_propose(struct writes *w)
 
 void leader_turn(struct writes *w)
 {
-	if (!w->leading)
+	if (!w->leading || cluster_clock_wait_ns(&w->clock) != UINT64_MAX)
 		return;
 	while (!list_empty(&w->queue) && w->n_batches < BATCHES_MAX && w->retry_ns <= now_ns(w)) {
 		struct batch *b = open_batch(w);
@@ -403,7 +405,10 @@ uint64_t leader_deadline_ns(const struct writes *w)
 {
 	if (!w->leading || (list_empty(&w->queue) && w->open == NULL) || w->n_batches >= BATCHES_MAX)
 		return UINT64_MAX;
-	return w->retry_ns;
+
+	uint64_t wait_ns = cluster_clock_wait_ns(&w->clock);
+
+	return wait_ns != UINT64_MAX ? wait_ns : w->retry_ns;
 }
 
 /* --- Results --------------------------------------------------------------------------- */
