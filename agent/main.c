@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "agent/machine.h"
+#include "agent/agent.h"
 #include "agent/pods/manifests.h"
 #include "agent/pods/pods.h"
 #include "agent/runtime/caps.h"
@@ -29,23 +29,6 @@ static const char *const known_keys[] = { "node", "dir", "ca_file", "cert_file",
 
 struct options {
 	const char *config, *manifest_dir;
-};
-
-struct agent {
-	uv_loop_t loop;
-	struct conf conf;
-	const char *node, *dir, *address;
-	char *shim_path, *pull_path;
-	struct machine machine;
-	struct cgroups cgroups;
-	struct node_facts facts;
-	struct host_limits limits;
-	struct objects *objects;
-	struct images *images;
-	struct pods *pods;
-	struct manifests *manifests;
-	uv_signal_t terminate, interrupt;
-	bool stopping;
 };
 
 static void usage(FILE *to)
@@ -183,27 +166,18 @@ static int open_images(struct agent *a, struct status *st)
 	return images_open(&a->loop, &options, &a->images, st);
 }
 
-static void on_pod_changed(void *ctx, struct pod *pod)
-{
-	struct agent *a = ctx;
-
-	if (a->manifests != NULL)
-		manifests_pod_changed(a->manifests, pod);
-}
-
 static int open_pods(struct agent *a, struct status *st)
 {
 	a->facts = (struct node_facts){ .name = a->node,
 		.address = a->address,
 		.cpu_milli = a->machine.cpu_milli,
 		.memory_bytes = machine_allocatable_memory(&a->machine),
-		.cluster_domain = conf_get(&a->conf, "cluster_domain", "cluster.local"),
-		.dns_address = conf_get(&a->conf, "dns_address", ""),
 		.resolv_conf = conf_get(&a->conf, "resolv_conf", "/etc/resolv.conf") };
 	a->limits = (struct host_limits){ .caps = caps_of_this_process(),
 		.oom_score_adj = read_own_oom_score(),
 		.log_max_bytes = LOG_MAX_BYTES,
 		.log_files = LOG_FILES };
+	agent_read_cluster(a);
 	struct pods_options options = { .loop = &a->loop,
 		.dir = a->dir,
 		.shim_path = a->shim_path,
@@ -213,7 +187,7 @@ static int open_pods(struct agent *a, struct status *st)
 		.host = &a->limits,
 		.objects = a->objects,
 		.images = a->images,
-		.callbacks = { .changed = on_pod_changed, .ctx = a } };
+		.callbacks = agent_pods_callbacks(a) };
 
 	return pods_create(&options, &a->pods, st);
 }
@@ -222,16 +196,15 @@ static int start_manifests(struct agent *a, const struct options *o, struct stat
 {
 	autofree char *status_dir = xasprintf("%s/status", a->dir);
 	const char *dir = o->manifest_dir ? o->manifest_dir : conf_get(&a->conf, "manifest_dir", NULL);
-	const char *range = conf_get(&a->conf, "node_pod_cidr", NULL);
 	struct manifests_options options = { .loop = &a->loop,
 		.dir = dir,
 		.node = a->node,
 		.pods = a->pods,
-		.objects = a->objects,
+		/* What masters assign and what manifests say must not mix. */
+		.objects = conf_get(&a->conf, "master", NULL) ? NULL : a->objects,
 		.status_dir = status_dir };
-	int rc = range ? pods_set_range(a->pods, range, st) : 0;
 
-	return rc < 0 || dir == NULL ? rc : manifests_start(&options, &a->manifests, st);
+	return dir == NULL ? 0 : manifests_start(&options, &a->manifests, st);
 }
 
 static void on_images_closed(void *arg)
@@ -241,15 +214,29 @@ static void on_images_closed(void *arg)
 	uv_stop(&a->loop);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_session_stopped(void *arg)
 {
-	struct agent *a = handle->data;
+	struct agent *a = arg;
 
+	a->session = NULL;
+	images_close(a->images, on_images_closed, a);
+}
+
+void agent_stop(struct agent *a)
+{
 	if (a->stopping)
 		return;
 	a->stopping = true;
+	if (a->session != NULL)
+		session_stop(a->session, on_session_stopped, a);
+	else
+		on_session_stopped(a);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
 	log_info("stopping, the pods go on", "signal=%d", number);
-	images_close(a->images, on_images_closed, a);
+	agent_stop(handle->data);
 }
 
 static void watch_signals(struct agent *a)
@@ -292,10 +279,13 @@ static int start(struct agent *a, const struct options *o, struct status *st)
 		if (strcmp(held->resource, "pods") == 0)
 			pods_put(a->pods, held);
 	}
-	rc = start_manifests(a, o, st);
+	if (a->pod_cidr != NULL)
+		rc = pods_set_range(a->pods, a->pod_cidr, st);
+	if (rc == 0)
+		rc = start_manifests(a, o, st);
 	if (rc == 0)
 		pods_adopted(a->pods);
-	return rc;
+	return rc < 0 ? rc : agent_start_session(a, st);
 }
 
 int main(int argc, char **argv)
@@ -313,6 +303,7 @@ int main(int argc, char **argv)
 	log_init("agent", LOG_INFO);
 	trace_print_on_crash();
 	uv_loop_init(&a->loop);
+	io_loop_init(&a->io, &a->loop);
 	watch_signals(a);
 	if (start(a, &options, &st) < 0) {
 		log_error("cannot start", "error=%s", log_quote(st.message ? st.message : "unknown"));
@@ -320,5 +311,11 @@ int main(int argc, char **argv)
 	}
 	log_info("started", "node=%s dir=%s", a->node, log_quote(a->dir));
 	uv_run(&a->loop, UV_RUN_DEFAULT);
+	if (a->renewed) {
+		/* The same program with the new certificate; descriptors of ours are all close-on-exec. */
+		execv("/proc/self/exe", argv);
+		log_error("cannot execute myself anew", "error=%s", log_quote(strerror(errno)));
+		return 1;
+	}
 	return 0;
 }
