@@ -63,8 +63,8 @@ struct admission {
 int admit_create(struct admission *a, const struct kind *kind, ProtobufCMessage *message,
 		 struct status *st);
 /* old is the object as stored; message is what the client wants of the main resource or of
- * a->subresource ("status", "scale" is converted by the caller, "finalize"). Server-owned fields are
- * taken from old, generation counts changes of the spec. */
+ * a->subresource ("status", "scale" is converted by the caller, "finalize"). Server-owned fields
+ * are taken from old, generation counts changes of the spec. */
 int admit_update(struct admission *a, const struct kind *kind, const struct object *old,
 		 ProtobufCMessage *message, struct status *st);
 

@@ -15,11 +15,23 @@
 enum { NAME_MAX_GENERATED = 63, SUFFIX_LEN = 5, NAME_ATTEMPTS_MAX = 8 };
 
 static const struct strategy *const strategies[] = {
-	&strategy_pod,		 &strategy_service,	  &strategy_namespace,
-	&strategy_node,		 &strategy_config_map,	  &strategy_secret,
-	&strategy_endpoints,	 &strategy_endpoint_slice, &strategy_deployment,
-	&strategy_replica_set,	 &strategy_event,	  &strategy_lease,
-	&strategy_service_account, &strategy_pod_template, &strategy_priority_class,
+	&strategy_pod,
+	&strategy_service,
+	&strategy_namespace,
+	&strategy_node,
+	&strategy_config_map,
+	&strategy_secret,
+	&strategy_endpoints,
+	&strategy_endpoint_slice,
+	&strategy_deployment,
+	&strategy_replica_set,
+	&strategy_event,
+	&strategy_lease,
+	&strategy_service_account,
+	&strategy_pod_template,
+	&strategy_priority_class,
+	&strategy_certificate_request,
+	&strategy_controller_revision,
 };
 
 const struct strategy *strategy_of(const ProtobufCMessageDescriptor *descriptor)

@@ -76,8 +76,8 @@ static char *with_detail(struct checks *c, const char *title, const char *fmt, v
 {
 	char *detail = arena_vprintf(c->arena, fmt, args);
 
-	return detail[0] ? arena_printf(c->arena, "%s: %s", title, detail) :
-			   arena_strdup(c->arena, title);
+	return detail[0] ? arena_printf(c->arena, "%s: %s", title, detail)
+			 : arena_strdup(c->arena, title);
 }
 
 bool check_required(struct checks *c, const struct field *f, const char *fmt, ...)
@@ -149,15 +149,16 @@ bool check_unsupported(struct checks *c, const struct field *f, const char *valu
 	char *message = arena_printf(c->arena, "Unsupported value: %s", quoted(c->arena, value));
 
 	for (size_t i = 0; supported[i] != NULL; i++)
-		message = arena_printf(c->arena, "%s%s%s", message,
-				       i ? ", " : ": supported values: ",
-				       quoted(c->arena, supported[i]));
+		message = arena_printf(
+			c->arena, "%s%s%s", message,
+			i ? ", " : ": supported values: ", quoted(c->arena, supported[i]));
 	return add(c, "FieldValueNotSupported", f, message);
 }
 
 bool check_duplicate_text(struct checks *c, const struct field *f, const char *text)
 {
-	return add(c, "FieldValueDuplicate", f, arena_printf(c->arena, "Duplicate value: %s", text));
+	return add(c, "FieldValueDuplicate", f,
+		   arena_printf(c->arena, "Duplicate value: %s", text));
 }
 
 bool check_duplicate(struct checks *c, const struct field *f, const char *value)
@@ -189,9 +190,9 @@ bool check_too_long(struct checks *c, const struct field *f, size_t bytes_max)
 
 bool check_too_many(struct checks *c, const struct field *f, size_t n, size_t items_max)
 {
-	return add(c, "FieldValueTooMany", f,
-		   arena_printf(c->arena, "Too many: %zu: must have at most %zu items", n,
-				items_max));
+	return add(
+		c, "FieldValueTooMany", f,
+		arena_printf(c->arena, "Too many: %zu: must have at most %zu items", n, items_max));
 }
 
 bool check_one_of(struct checks *c, const struct field *f, const char *value,
@@ -217,8 +218,8 @@ int checks_end(struct checks *c, const struct kind *kind, const char *name)
 
 	const char *dot = kind->group[0] ? "." : "";
 
-	status_set(c->st, -EINVAL, c->n == 1 ? "%s%s%s %s is invalid: %s%s" :
-					       "%s%s%s %s is invalid: [%s%s]",
+	status_set(c->st, -EINVAL,
+		   c->n == 1 ? "%s%s%s %s is invalid: %s%s" : "%s%s%s %s is invalid: [%s%s]",
 		   kind->kind, dot, kind->group, quoted(c->arena, name), c->joined,
 		   c->n > CHECKS_MAX ? ", and more" : "");
 	status_details(c->st, kind->group, kind->kind, name);

@@ -20,8 +20,7 @@ static int check_preconditions(const struct kind *kind, const struct object *old
 				"Precondition failed: UID in precondition: %s, UID in object meta: "
 				"%s",
 				p->uid, text_of(old->facts.uid));
-	if (p->resourceversion != NULL &&
-	    strtoull(p->resourceversion, NULL, 10) != old->revision)
+	if (p->resourceversion != NULL && strtoull(p->resourceversion, NULL, 10) != old->revision)
 		return conflict(st, kind, old->name,
 				"Precondition failed: ResourceVersion in precondition: %s, "
 				"ResourceVersion in object meta: %" PRIu64,
@@ -32,7 +31,8 @@ static int check_preconditions(const struct kind *kind, const struct object *old
 static int check_options(struct admission *a, const MetaV1__DeleteOptions *options,
 			 struct status *st)
 {
-	static const struct kind delete_options = { .group = "meta.k8s.io", .kind = "DeleteOptions" };
+	static const struct kind delete_options = { .group = "meta.k8s.io",
+						    .kind = "DeleteOptions" };
 	static const char *const policies[] = { "Foreground", "Background", "Orphan", NULL };
 	struct checks c = { .arena = a->arena, .st = st };
 
@@ -101,8 +101,8 @@ static enum delete_outcome delete_again(struct admission *a, MetaV1__ObjectMeta 
 	if (!asked || grace_s >= meta->deletiongraceperiodseconds)
 		return DELETE_NOTHING;
 
-	int64_t begun_ns = time_ns_of(meta->deletiontimestamp) -
-			   meta->deletiongraceperiodseconds * 1000000000;
+	int64_t begun_ns =
+		time_ns_of(meta->deletiontimestamp) - meta->deletiongraceperiodseconds * 1000000000;
 	int64_t end_ns = begun_ns + grace_s * 1000000000;
 
 	meta->deletiontimestamp = make_time(a->arena, end_ns > a->now_ns ? end_ns : a->now_ns);

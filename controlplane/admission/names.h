@@ -14,8 +14,8 @@ name_rule name_is_label_1035;   /* DNS-1035 label, 63: Services. */
 name_rule name_is_path_segment; /* RBAC names. */
 name_rule name_is_qualified;    /* Label keys, annotation keys, finalizers, resource names. */
 name_rule name_is_label_value;
-name_rule name_is_port;         /* Port names, 15. */
-name_rule name_is_config_key;   /* Keys of ConfigMaps and Secrets. */
+name_rule name_is_port;       /* Port names, 15. */
+name_rule name_is_config_key; /* Keys of ConfigMaps and Secrets. */
 name_rule name_is_env;
 
 /* The same rule for a generateName: a trailing '-' is completed later. */

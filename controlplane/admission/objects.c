@@ -4,6 +4,8 @@
 #include "common/api/value.h"
 #include "common/base/cleanup.h"
 #include "controlplane/admission/strategy.h"
+#include "proto/k8s/apps_v1.pb-c.h"
+#include "proto/k8s/certificates_v1.pb-c.h"
 #include "proto/k8s/coordination_v1.pb-c.h"
 #include "proto/k8s/discovery_v1.pb-c.h"
 #include "proto/k8s/scheduling_v1.pb-c.h"
@@ -34,8 +36,9 @@ static void validate_config_map(struct checks *c, ProtobufCMessage *message, Pro
 		for (size_t k = 0; k < m->n_binarydata; k++)
 			if (text_is(m->binarydata[k]->key, text_of(m->data[i]->key)))
 				check_invalid(c, KEY(data, text_of(m->data[i]->key)),
-					      m->data[i]->key, "duplicate of key present in "
-							       "binaryData");
+					      m->data[i]->key,
+					      "duplicate of key present in "
+					      "binaryData");
 	}
 	for (size_t i = 0; i < m->n_binarydata; i++) {
 		check_config_key(c, binary, m->binarydata[i]->key);
@@ -83,8 +86,7 @@ static void require_json(struct checks *c, const CoreV1__Secret *s, const char *
 
 	require_secret_data(c, s, key);
 	/* The content is not repeated: it is secret. */
-	if (e != NULL &&
-	    value_parse(bytes_of(e->value.data, e->value.len), c->arena, &v, NULL) < 0)
+	if (e != NULL && value_parse(bytes_of(e->value.data, e->value.len), c->arena, &v, NULL) < 0)
 		check_invalid(c, KEY(FIELD(NULL, "data"), key), "<secret contents redacted>",
 			      "invalid character in the JSON document");
 }
@@ -164,8 +166,8 @@ static void prepare_namespace(struct admission *a, ProtobufCMessage *message, Pr
 		ns->spec = ((CoreV1__Namespace *)old)->spec;
 		return;
 	}
-	ns->spec = ns->spec ? ns->spec :
-			      make(a->arena, CoreV1__NamespaceSpec, core_v1__namespace_spec);
+	ns->spec = ns->spec ? ns->spec
+			    : make(a->arena, CoreV1__NamespaceSpec, core_v1__namespace_spec);
 	for (size_t i = 0; i < ns->spec->n_finalizers; i++)
 		if (text_is(ns->spec->finalizers[i], "kubernetes"))
 			return;
@@ -241,11 +243,11 @@ static void check_taints(struct checks *c, const struct field *f, const CoreV1__
 		for (size_t k = 0; k < i; k++)
 			if (text_is(spec->taints[k]->key, text_of(t->key)) &&
 			    text_is(spec->taints[k]->effect, text_of(t->effect)))
-				check_duplicate_text(
-					c, at,
-					arena_printf(c->arena, "{\"key\":%s,\"effect\":%s}",
-						     quoted(c->arena, t->key),
-						     quoted(c->arena, t->effect)));
+				check_duplicate_text(c, at,
+						     arena_printf(c->arena,
+								  "{\"key\":%s,\"effect\":%s}",
+								  quoted(c->arena, t->key),
+								  quoted(c->arena, t->effect)));
 	}
 }
 
@@ -438,8 +440,8 @@ static void validate_event(struct checks *c, ProtobufCMessage *message, Protobuf
 	const char *about = e->involvedobject ? text_of(e->involvedobject->namespace_) : "";
 	const char *in = text_of(e->metadata->namespace_);
 
-	if (about[0] == '\0' ? strcmp(in, "default") != 0 && strcmp(in, "kube-system") != 0 :
-			       strcmp(about, in) != 0)
+	if (about[0] == '\0' ? strcmp(in, "default") != 0 && strcmp(in, "kube-system") != 0
+			     : strcmp(about, in) != 0)
 		check_invalid(c, FIELD(FIELD(NULL, "involvedObject"), "namespace"), about,
 			      "does not match event.namespace");
 }
@@ -481,9 +483,10 @@ static void validate_priority_class(struct checks *c, ProtobufCMessage *message,
 
 	if (system && strcmp(p->metadata->name, "system-cluster-critical") != 0 &&
 	    strcmp(p->metadata->name, "system-node-critical") != 0)
-		check_forbidden(c, FIELD(FIELD(NULL, "metadata"), "name"),
-				"priority class names with 'system-' prefix are reserved for system "
-				"use only");
+		check_forbidden(
+			c, FIELD(FIELD(NULL, "metadata"), "name"),
+			"priority class names with 'system-' prefix are reserved for system "
+			"use only");
 	if (!system && p->value > USER_PRIORITY_MAX)
 		check_forbidden(c, FIELD(NULL, "value"),
 				"maximum allowed value of a user defined priority is %d",
@@ -495,4 +498,78 @@ static void validate_priority_class(struct checks *c, ProtobufCMessage *message,
 const struct strategy strategy_priority_class = {
 	.descriptor = &scheduling_v1__priority_class__descriptor,
 	.validate = validate_priority_class,
+};
+
+/* --- CertificateSigningRequest, ControllerRevision ---------------------------------- */
+
+/* Who asks is what the server knows, not what the request says. */
+static void prepare_request(struct admission *a, ProtobufCMessage *message, ProtobufCMessage *old)
+{
+	CertificatesV1__CertificateSigningRequest *csr =
+		(CertificatesV1__CertificateSigningRequest *)message;
+
+	if (old != NULL || csr->spec == NULL)
+		return;
+	csr->spec->username = arena_strdup(a->arena, text_of(a->user));
+	csr->spec->uid = NULL;
+	csr->spec->n_extra = 0;
+	csr->spec->n_groups = 0;
+	for (size_t i = 0; i < a->n_groups; i++)
+		make_append(a->arena, csr->spec, groups, arena_strdup(a->arena, a->groups[i]));
+}
+
+static void validate_request(struct checks *c, ProtobufCMessage *message, ProtobufCMessage *old)
+{
+	enum { EXPIRATION_MIN_S = 600 };
+	const CertificatesV1__CertificateSigningRequestSpec *spec =
+		((CertificatesV1__CertificateSigningRequest *)message)->spec;
+	const struct field *f = FIELD(NULL, "spec");
+	static const char begin[] = "-----BEGIN CERTIFICATE REQUEST-----";
+
+	if (spec == NULL) {
+		check_required(c, FIELD(f, "request"), "");
+		return;
+	}
+	if (spec->request.len == 0)
+		check_required(c, FIELD(f, "request"), "");
+	else if (memmem(spec->request.data, spec->request.len, begin, strlen(begin)) == NULL)
+		check_invalid(c, FIELD(f, "request"), "<request>",
+			      "PEM block type must be CERTIFICATE REQUEST");
+	if (text_empty(spec->signername))
+		check_required(c, FIELD(f, "signerName"), "");
+	else if (strchr(spec->signername, '/') == NULL)
+		check_invalid(c, FIELD(f, "signerName"), spec->signername,
+			      "must be a fully qualified domain and path of the form "
+			      "\"example.com/signer-name\"");
+	if (spec->n_usages == 0)
+		check_required(c, FIELD(f, "usages"), "");
+	if (spec->has_expirationseconds && spec->expirationseconds < EXPIRATION_MIN_S)
+		check_invalid_int(c, FIELD(f, "expirationSeconds"), spec->expirationseconds,
+				  "may not specify a duration less than 600 seconds (10 minutes)");
+	if (old != NULL)
+		check_immutable(c, f, spec,
+				((CertificatesV1__CertificateSigningRequest *)old)->spec);
+}
+
+const struct strategy strategy_certificate_request = {
+	.descriptor = &certificates_v1__certificate_signing_request__descriptor,
+	.prepare = prepare_request,
+	.validate = validate_request,
+};
+
+static void validate_revision(struct checks *c, ProtobufCMessage *message, ProtobufCMessage *old)
+{
+	const AppsV1__ControllerRevision *r = (AppsV1__ControllerRevision *)message;
+
+	check_not_negative(c, FIELD(NULL, "revision"), r->revision);
+	if (r->data == NULL)
+		check_required(c, FIELD(NULL, "data"), "data is mandatory");
+	if (old != NULL)
+		check_immutable(c, FIELD(NULL, "data"), r->data,
+				((AppsV1__ControllerRevision *)old)->data);
+}
+
+const struct strategy strategy_controller_revision = {
+	.descriptor = &apps_v1__controller_revision__descriptor,
+	.validate = validate_revision,
 };

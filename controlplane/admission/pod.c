@@ -112,8 +112,8 @@ static void prepare(struct admission *a, ProtobufCMessage *message, ProtobufCMes
 		pod_set_condition(a->arena, pod->status, "PodScheduled", "False", a->now_ns);
 
 	c->reason = arena_strdup(a->arena, "SchedulingGated");
-	c->message = arena_strdup(
-		a->arena, "Scheduling is blocked due to non-empty scheduling gates");
+	c->message =
+		arena_strdup(a->arena, "Scheduling is blocked due to non-empty scheduling gates");
 }
 
 /* --- Policy: ServiceAccount ----------------------------------------------- */
@@ -127,7 +127,8 @@ static CoreV1__KeyToPath *make_key_to_path(struct arena *a, const char *key, con
 	return k;
 }
 
-static CoreV1__VolumeProjection *append_projection(struct arena *a, CoreV1__ProjectedVolumeSource *p)
+static CoreV1__VolumeProjection *append_projection(struct arena *a,
+						   CoreV1__ProjectedVolumeSource *p)
 {
 	CoreV1__VolumeProjection *v = make(a, CoreV1__VolumeProjection, core_v1__volume_projection);
 
@@ -177,7 +178,8 @@ static CoreV1__Volume *make_token_volume(struct arena *a, const char *name)
 }
 
 /* Mounts the token where a container has nothing of its own there; true if any did. */
-static bool mount_token(struct arena *a, CoreV1__Container **containers, size_t n, const char *volume)
+static bool mount_token(struct arena *a, CoreV1__Container **containers, size_t n,
+			const char *volume)
 {
 	bool mounted = false;
 
@@ -231,10 +233,9 @@ static int admit_service_account(struct admission *a, const struct kind *kind, C
 	if (meta_annotation(pod->metadata, mirror_annotation) != NULL)
 		return 0;
 	if (text_empty(spec->serviceaccountname))
-		spec->serviceaccountname =
-			arena_strdup(a->arena, text_empty(spec->serviceaccount) ?
-						       "default" :
-						       spec->serviceaccount);
+		spec->serviceaccountname = arena_strdup(a->arena, text_empty(spec->serviceaccount)
+									  ? "default"
+									  : spec->serviceaccount);
 	spec->serviceaccount = spec->serviceaccountname;
 
 	const struct object *o =
@@ -248,15 +249,15 @@ static int admit_service_account(struct admission *a, const struct kind *kind, C
 
 	const CoreV1__ServiceAccount *account =
 		unpack_stored(&core_v1__service_account__descriptor, o->packed, a->arena);
-	bool mount = !account->has_automountserviceaccounttoken ||
-		     account->automountserviceaccounttoken;
+	bool mount =
+		!account->has_automountserviceaccounttoken || account->automountserviceaccounttoken;
 
 	if (spec->has_automountserviceaccounttoken)
 		mount = spec->automountserviceaccounttoken;
 	if (mount)
 		add_token(a, spec);
-	for (size_t i = 0, own = spec->n_imagepullsecrets; own == 0 && i < account->n_imagepullsecrets;
-	     i++)
+	for (size_t i = 0, own = spec->n_imagepullsecrets;
+	     own == 0 && i < account->n_imagepullsecrets; i++)
 		make_append(a->arena, spec, imagepullsecrets, account->imagepullsecrets[i]);
 	return 0;
 }
@@ -407,8 +408,7 @@ static void check_new_tolerations(struct checks *c, const CoreV1__PodSpec *spec,
 		bool there = false;
 
 		for (size_t k = 0; k < spec->n_tolerations; k++)
-			there = there ||
-				same_toleration(spec->tolerations[k], old->tolerations[i]);
+			there = there || same_toleration(spec->tolerations[k], old->tolerations[i]);
 		if (there)
 			continue;
 		check_forbidden(c, FIELD(FIELD(NULL, "spec"), "tolerations"),
@@ -424,7 +424,8 @@ static void copy_images(CoreV1__Container **to, CoreV1__Container *const *from, 
 		to[i]->image = from[i]->image;
 }
 
-static void check_deadline(struct checks *c, const CoreV1__PodSpec *spec, const CoreV1__PodSpec *old)
+static void check_deadline(struct checks *c, const CoreV1__PodSpec *spec,
+			   const CoreV1__PodSpec *old)
 {
 	const struct field *f = FIELD(FIELD(NULL, "spec"), "activeDeadlineSeconds");
 
@@ -459,8 +460,8 @@ static void check_spec_update(struct checks *c, const CoreV1__PodSpec *spec,
 
 	/* With the fields that may change made equal, nothing may differ. */
 	CoreV1__PodSpec *munged = message_copy(old, c->arena);
-	bool negative = old->has_terminationgraceperiodseconds &&
-			old->terminationgraceperiodseconds < 0;
+	bool negative =
+		old->has_terminationgraceperiodseconds && old->terminationgraceperiodseconds < 0;
 
 	copy_images(munged->containers, spec->containers, spec->n_containers);
 	copy_images(munged->initcontainers, spec->initcontainers, spec->n_initcontainers);
@@ -549,8 +550,8 @@ int admit_binding(struct admission *a, const struct object *stored, const CoreV1
 		return conflict(st, kind, stored->name, "pod %s is already assigned to node \"%s\"",
 				stored->name, pod->spec->nodename);
 	if (pod->spec->n_schedulinggates > 0)
-		return conflict(st, kind, stored->name, "pod %s has non-empty .spec.schedulingGates",
-				stored->name);
+		return conflict(st, kind, stored->name,
+				"pod %s has non-empty .spec.schedulingGates", stored->name);
 	pod->spec->nodename = arena_strdup(a->arena, target->name);
 	if (pod->status == NULL)
 		pod->status = make(a->arena, CoreV1__PodStatus, core_v1__pod_status);

@@ -8,4 +8,7 @@ void check_volumes(struct checks *c, const struct field *f, const CoreV1__PodSpe
 /* f names the container. */
 void check_mounts(struct checks *c, const struct field *f, const CoreV1__PodSpec *spec,
 		  const CoreV1__Container *container);
-void check_resources(struct checks *c, const struct field *f, const CoreV1__ResourceRequirements *r);
+/* Containers and init containers; f names the spec. */
+void check_containers(struct checks *c, const struct field *f, const CoreV1__PodSpec *spec);
+void check_resources(struct checks *c, const struct field *f,
+		     const CoreV1__ResourceRequirements *r);

@@ -179,8 +179,8 @@ static void check_port(struct checks *c, const struct field *f, const CoreV1__Se
 				  "must be between 1 and 65535, inclusive");
 	check_target_port(c, FIELD(f, "targetPort"), p->targetport);
 	if (!needs_node_ports(spec) && !is_type(spec, "LoadBalancer") && p->nodeport != 0)
-		check_forbidden(c, FIELD(f, "nodePort"),
-				"may not be used when `type` is '%s'", text_of(spec->type));
+		check_forbidden(c, FIELD(f, "nodePort"), "may not be used when `type` is '%s'",
+				text_of(spec->type));
 	for (size_t k = 0; k < i; k++) {
 		const CoreV1__ServicePort *q = spec->ports[k];
 
@@ -188,8 +188,7 @@ static void check_port(struct checks *c, const struct field *f, const CoreV1__Se
 			continue;
 		if (q->port == p->port)
 			check_duplicate_text(c, f,
-					     arena_printf(c->arena,
-							  "{\"protocol\":%s,\"port\":%d}",
+					     arena_printf(c->arena, "{\"protocol\":%s,\"port\":%d}",
 							  quoted(c->arena, p->protocol), p->port));
 		if (p->nodeport != 0 && q->nodeport == p->nodeport)
 			check_duplicate_text(
@@ -217,8 +216,7 @@ static void check_cluster_ips(struct checks *c, const struct field *spec_field,
 		check_invalid(c, FIELD(spec_field, "clusterIP"), spec->clusterip,
 			      "must match the first value in `clusterIPs`");
 	if (is_headless(spec) && spec->n_clusterips > 1)
-		check_invalid(c, AT(f, 0), "None",
-			      "'None' must be the first and only value");
+		check_invalid(c, AT(f, 0), "None", "'None' must be the first and only value");
 	if (is_headless(spec) && !is_type(spec, "ClusterIP"))
 		check_invalid(c, AT(f, 0), "None", "may not be set to 'None' for %s services",
 			      text_of(spec->type));
@@ -248,7 +246,8 @@ static void check_affinity(struct checks *c, const struct field *f, const CoreV1
 				  "must be greater than 0 and less than 86400");
 }
 
-static void check_balancing(struct checks *c, const struct field *f, const CoreV1__ServiceSpec *spec)
+static void check_balancing(struct checks *c, const struct field *f,
+			    const CoreV1__ServiceSpec *spec)
 {
 	bool balanced = is_type(spec, "LoadBalancer");
 	bool external = balanced || is_type(spec, "NodePort") || spec->n_externalips > 0;
@@ -289,9 +288,9 @@ static void check_update(struct checks *c, const struct field *f, const CoreV1__
 	    (spec->n_clusterips == 0 || !text_is(spec->clusterips[0], old->clusterips[0])))
 		check_invalid_text(c, AT(FIELD(f, "clusterIPs"), 0),
 				   arena_printf(c->arena, "[%s]",
-						spec->n_clusterips == 0 ?
-							"" :
-							quoted(c->arena, spec->clusterips[0])),
+						spec->n_clusterips == 0
+							? ""
+							: quoted(c->arena, spec->clusterips[0])),
 				   "may not change once set");
 	if (is_type(spec, "LoadBalancer") && is_type(old, "LoadBalancer") &&
 	    !text_is(spec->loadbalancerclass, text_of(old->loadbalancerclass)))
@@ -323,10 +322,9 @@ static void validate(struct checks *c, ProtobufCMessage *message, ProtobufCMessa
 
 		if (n == 0)
 			check_required(c, FIELD(f, "externalName"), "");
-		else if ((wrong = name_is_subdomain(
-				  n > 1 && name[n - 1] == '.' ?
-					  arena_strndup(c->arena, name, n - 1) :
-					  name)) != NULL)
+		else if ((wrong = name_is_subdomain(n > 1 && name[n - 1] == '.'
+							    ? arena_strndup(c->arena, name, n - 1)
+							    : name)) != NULL)
 			check_invalid(c, FIELD(f, "externalName"), name, "%s", wrong);
 	}
 	if (old != NULL && ((CoreV1__Service *)old)->spec != NULL)
@@ -337,7 +335,8 @@ static void validate(struct checks *c, ProtobufCMessage *message, ProtobufCMessa
 
 static const char *ip_print(struct arena *arena, uint32_t ip)
 {
-	return arena_printf(arena, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
+	return arena_printf(arena, "%u.%u.%u.%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255,
+			    ip & 255);
 }
 
 static bool holds_ip(const CoreV1__ServiceSpec *old, const char *ip)
@@ -380,8 +379,7 @@ static const char *next_ip(struct admission *a, const MetaV1__ObjectMeta *meta, 
 		const char *text = ip_print(a->arena, ip);
 
 		if (!is_reserved(a, meta, ip, base + 1) &&
-		    !a->reader->claim_taken(a->reader->ctx,
-					    arena_printf(a->arena, "ip/%s", text)))
+		    !a->reader->claim_taken(a->reader->ctx, arena_printf(a->arena, "ip/%s", text)))
 			return text;
 	}
 	return NULL;

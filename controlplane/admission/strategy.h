@@ -16,7 +16,8 @@ struct strategy {
 	bool keeps_status;
 	/* Server-owned fields beyond metadata and status. */
 	void (*prepare)(struct admission *a, ProtobufCMessage *message, ProtobufCMessage *old);
-	/* Policy that may change or refuse the object (the admission plugins that are always on). */
+	/* Policy that may change or refuse the object (the admission plugins that are always on).
+	 */
 	int (*admit)(struct admission *a, const struct kind *kind, ProtobufCMessage *message,
 		     ProtobufCMessage *old, struct status *st);
 	void (*validate)(struct checks *c, ProtobufCMessage *message, ProtobufCMessage *old);
@@ -33,7 +34,8 @@ const struct strategy *strategy_of(const ProtobufCMessageDescriptor *descriptor)
 extern const struct strategy strategy_pod, strategy_service, strategy_namespace, strategy_node,
 	strategy_config_map, strategy_secret, strategy_endpoints, strategy_endpoint_slice,
 	strategy_deployment, strategy_replica_set, strategy_event, strategy_lease,
-	strategy_service_account, strategy_pod_template, strategy_priority_class;
+	strategy_service_account, strategy_pod_template, strategy_priority_class,
+	strategy_certificate_request, strategy_controller_revision;
 
 /* 403 `pods "x" is forbidden: ...` */
 int forbid(struct status *st, const struct kind *kind, const char *name, const char *fmt, ...)
@@ -47,7 +49,8 @@ int not_found(struct status *st, const struct kind *kind, const char *name);
 /* n characters of Kubernetes' alphabet for generated names. */
 char *random_suffix(struct admission *a, size_t n);
 void admission_claim(struct admission *a, const char *claim);
-void admission_warn(struct admission *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void admission_warn(struct admission *a, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* metadata.c */
 void metadata_validate(struct checks *c, const struct kind *kind, name_rule *rule,

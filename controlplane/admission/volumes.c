@@ -24,8 +24,9 @@ static void check_inner_path(struct checks *c, const struct field *f, const char
 static void check_mode(struct checks *c, const struct field *f, int32_t mode)
 {
 	if (mode < 0 || mode > 0777)
-		check_invalid_int(c, f, mode, "must be a number between 0 and 0777 (octal), both "
-					      "inclusive");
+		check_invalid_int(c, f, mode,
+				  "must be a number between 0 and 0777 (octal), both "
+				  "inclusive");
 }
 
 static void check_items(struct checks *c, const struct field *f, CoreV1__KeyToPath *const *items,

@@ -92,12 +92,12 @@ static void check_strategy(struct checks *c, const struct field *f,
 	if (!text_is(s->type, "RollingUpdate"))
 		return; /* The enumeration is checked elsewhere. */
 	if (s->rollingupdate == NULL) {
-		check_required(c, rolling,
-			       "this should be defaulted and never be nil");
+		check_required(c, rolling, "this should be defaulted and never be nil");
 		return;
 	}
 
-	int surge = check_amount(c, FIELD(rolling, "maxSurge"), s->rollingupdate->maxsurge, &percent);
+	int surge =
+		check_amount(c, FIELD(rolling, "maxSurge"), s->rollingupdate->maxsurge, &percent);
 	int down = check_amount(c, FIELD(rolling, "maxUnavailable"),
 				s->rollingupdate->maxunavailable, &percent);
 
@@ -106,8 +106,8 @@ static void check_strategy(struct checks *c, const struct field *f,
 			      s->rollingupdate->maxunavailable->strval,
 			      "must not be greater than 100%%");
 	if (surge == 0 && down == 0)
-		check_invalid_text(c, FIELD(rolling, "maxUnavailable"),
-				   percent ? "\"0%\"" : "0", "may not be 0 when `maxSurge` is 0");
+		check_invalid_text(c, FIELD(rolling, "maxUnavailable"), percent ? "\"0%\"" : "0",
+				   "may not be 0 when `maxSurge` is 0");
 }
 
 static void warn_template(struct admission *a, const CoreV1__PodTemplateSpec *t)
@@ -124,8 +124,8 @@ static int admit_deployment(struct admission *a, const struct kind *kind, Protob
 	return 0;
 }
 
-static int admit_replica_set(struct admission *a, const struct kind *kind, ProtobufCMessage *message,
-			     ProtobufCMessage *old, struct status *st)
+static int admit_replica_set(struct admission *a, const struct kind *kind,
+			     ProtobufCMessage *message, ProtobufCMessage *old, struct status *st)
 {
 	const AppsV1__ReplicaSetSpec *spec = ((AppsV1__ReplicaSet *)message)->spec;
 
@@ -191,7 +191,8 @@ const struct strategy strategy_replica_set = {
 	.validate = validate_replica_set,
 };
 
-static void validate_pod_template(struct checks *c, ProtobufCMessage *message, ProtobufCMessage *old)
+static void validate_pod_template(struct checks *c, ProtobufCMessage *message,
+				  ProtobufCMessage *old)
 {
 	const CoreV1__PodTemplateSpec *t = ((CoreV1__PodTemplate *)message)->template_;
 	const struct field *f = FIELD(NULL, "template");

@@ -15,7 +15,8 @@ static const CoreV1__ContainerPort *named_port(CoreV1__Container *const *list, s
 }
 
 /* The number that the pod serves a Service's port on; 0 when it does not. */
-static int32_t resolve_port(struct view *v, const struct pod_facts *pod, const CoreV1__ServicePort *p)
+static int32_t resolve_port(struct view *v, const struct pod_facts *pod,
+			    const CoreV1__ServicePort *p)
 {
 	const Intstr__IntOrString *target = p->targetport;
 
@@ -98,9 +99,9 @@ static const char *hostname_of(struct view *v, const struct pod_facts *p, const 
 {
 	const CoreV1__Pod *message = view_message(v, p->object);
 
-	return !text_empty(message->spec->hostname) && text_is(message->spec->subdomain, service) ?
-		       message->spec->hostname :
-		       NULL;
+	return !text_empty(message->spec->hostname) && text_is(message->spec->subdomain, service)
+		       ? message->spec->hostname
+		       : NULL;
 }
 
 static const struct pod_facts **serving_pods(struct view *v, const struct object *service,
@@ -167,8 +168,7 @@ bool backends_find(struct view *v, const struct object *service, const CoreV1__S
 
 CoreV1__ObjectReference *make_pod_reference(struct arena *a, const struct object *pod)
 {
-	CoreV1__ObjectReference *ref =
-		make(a, CoreV1__ObjectReference, core_v1__object_reference);
+	CoreV1__ObjectReference *ref = make(a, CoreV1__ObjectReference, core_v1__object_reference);
 
 	ref->kind = arena_strdup(a, "Pod");
 	ref->namespace_ = arena_strdup(a, pod->namespace);

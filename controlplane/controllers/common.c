@@ -117,9 +117,9 @@ char *free_name(const struct view *v, struct arena *a, const char *resource, con
 		const char *seed = arena_printf(a, "%s/%llu/%llu/%u", owner_uid,
 						(unsigned long long)store_revision(v->store),
 						(unsigned long long)index, attempt);
-		char *name = arena_printf(a, "%.*s%s", BASE_MAX, base,
-					  suffix_of(a, hash_bytes(seed, strlen(seed)) >> 16,
-						    SUFFIX_LEN));
+		char *name = arena_printf(
+			a, "%.*s%s", BASE_MAX, base,
+			suffix_of(a, hash_bytes(seed, strlen(seed)) >> 16, SUFFIX_LEN));
 
 		if (view_get(v, resource, namespace, name) == NULL)
 			return name;

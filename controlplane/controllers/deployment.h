@@ -30,8 +30,8 @@ void rollout_trim_history(struct rollout *r);
 /* Intents for everything changed in sets. */
 void rollout_write_sets(struct rollout *r);
 
-int32_t set_replicas(const struct set *set);  /* spec */
-int32_t set_actual(const struct set *set);    /* status */
+int32_t set_replicas(const struct set *set); /* spec */
+int32_t set_actual(const struct set *set);   /* status */
 int32_t set_available(const struct set *set);
 bool set_is_old(const struct rollout *r, const struct set *set);
 int32_t rollout_total(const struct rollout *r); /* Of spec.replicas. */

@@ -81,8 +81,7 @@ static bool is_current(const struct rollout *r, const struct bytes *wanted, cons
 static void find_current(struct rollout *r)
 {
 	struct bytes wanted = pack_message_in(
-		r->view->arena,
-		bare_template(r->deployment->spec->template_, r->view->arena));
+		r->view->arena, bare_template(r->deployment->spec->template_, r->view->arena));
 
 	for (size_t i = 0; i < r->n_sets && r->current == NULL; i++)
 		if (is_current(r, &wanted, &r->sets[i]))
@@ -171,7 +170,8 @@ static int64_t newest_old_revision(const struct rollout *r)
 	return newest;
 }
 
-static bool annotate(struct rollout *r, MetaV1__ObjectMeta *meta, const char *key, const char *value)
+static bool annotate(struct rollout *r, MetaV1__ObjectMeta *meta, const char *key,
+		     const char *value)
 {
 	const char *has = meta_annotation(meta, key);
 
@@ -203,9 +203,9 @@ static void remember_revision(struct rollout *r, MetaV1__ObjectMeta *meta, int64
 {
 	enum { HISTORY_CHARS_MAX = 2000 };
 	const char *history = meta_annotation(meta, history_key);
-	char *text = history && history[0] ?
-			     arena_printf(r->intents->arena, "%s,%" PRId64, history, before) :
-			     arena_printf(r->intents->arena, "%" PRId64, before);
+	char *text = history && history[0]
+			     ? arena_printf(r->intents->arena, "%s,%" PRId64, history, before)
+			     : arena_printf(r->intents->arena, "%" PRId64, before);
 
 	while (strlen(text) > HISTORY_CHARS_MAX && strchr(text, ',') != NULL)
 		text = strchr(text, ',') + 1;
@@ -251,8 +251,7 @@ static char *template_hash(struct rollout *r)
 {
 	struct bytes packed = pack_message_in(
 		r->view->arena, bare_template(r->deployment->spec->template_, r->view->arena));
-	int32_t collisions =
-		r->deployment->status ? r->deployment->status->collisioncount : 0;
+	int32_t collisions = r->deployment->status ? r->deployment->status->collisioncount : 0;
 	uint64_t hash = hash_bytes(packed.data, packed.len);
 
 	if (collisions > 0)
@@ -301,7 +300,8 @@ static bool make_current(struct rollout *r)
 	char *hash = template_hash(r);
 	AppsV1__ReplicaSet *rs = make_set_message(r, hash);
 
-	if (view_get(r->view, "replicasets.apps", r->object->namespace, rs->metadata->name) != NULL) {
+	if (view_get(r->view, "replicasets.apps", r->object->namespace, rs->metadata->name) !=
+	    NULL) {
 		/* Another set has that name: the next look hashes with a higher count. */
 		rollout_report_collision(r);
 		return false;

@@ -65,8 +65,8 @@ static AppsV1__DeploymentStatus *count(struct rollout *r)
 	struct arena *a = r->intents->arena;
 	const AppsV1__DeploymentStatus *before = r->deployment->status;
 	AppsV1__DeploymentStatus *s =
-		before ? message_copy(before, a) :
-			 make(a, AppsV1__DeploymentStatus, apps_v1__deployment_status);
+		before ? message_copy(before, a)
+		       : make(a, AppsV1__DeploymentStatus, apps_v1__deployment_status);
 	int32_t replicas = 0, ready = 0, wanted = 0;
 
 	for (size_t i = 0; i < r->n_sets; i++) {
@@ -105,7 +105,8 @@ static bool progressed(const struct rollout *r, const AppsV1__DeploymentStatus *
 	       s->readyreplicas > b->readyreplicas || s->availablereplicas > b->availablereplicas;
 }
 
-/* --- Progress ----------------------------------------------------------------------------------- */
+/* --- Progress -----------------------------------------------------------------------------------
+ */
 
 static void start_progress(struct rollout *r, AppsV1__DeploymentStatus *s)
 {

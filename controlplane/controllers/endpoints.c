@@ -28,8 +28,7 @@ static CoreV1__EndpointAddress *make_address(struct arena *a, const struct backe
 static CoreV1__EndpointSubset *make_subset(struct arena *a, const struct backends *all,
 					   const struct backend_group *g, size_t *room)
 {
-	CoreV1__EndpointSubset *subset =
-		make(a, CoreV1__EndpointSubset, core_v1__endpoint_subset);
+	CoreV1__EndpointSubset *subset = make(a, CoreV1__EndpointSubset, core_v1__endpoint_subset);
 
 	subset->addresses = arena_array(a, CoreV1__EndpointAddress *, g->n + 1);
 	subset->notreadyaddresses = arena_array(a, CoreV1__EndpointAddress *, g->n + 1);
@@ -94,8 +93,8 @@ static void reconcile(struct view *v, struct key key, struct intents *intents)
 	if (!backends_find(v, service, message, &backends))
 		return;
 
-	CoreV1__Endpoints *wanted = there ? changed(there, a) :
-					    make(a, CoreV1__Endpoints, core_v1__endpoints);
+	CoreV1__Endpoints *wanted =
+		there ? changed(there, a) : make(a, CoreV1__Endpoints, core_v1__endpoints);
 	MetaV1__ObjectMeta *meta = message_metadata_make(wanted, a);
 
 	meta->name = arena_strdup(a, service->name);

@@ -153,7 +153,8 @@ static DiscoveryV1__Endpoint *make_endpoint(struct slices *s, const struct backe
 	return e;
 }
 
-/* --- Putting endpoints into slices --------------------------------------------------------------- */
+/* --- Putting endpoints into slices ---------------------------------------------------------------
+ */
 
 /* Same pod, or the same address where no pod is named. */
 static bool same_endpoint(const DiscoveryV1__Endpoint *a, const DiscoveryV1__Endpoint *b)
@@ -206,7 +207,6 @@ static struct slice *new_slice(struct slices *s, DiscoveryV1__EndpointPort **por
 	return slice;
 }
 
-
 static void place(struct slices *s, DiscoveryV1__Endpoint **wanted, size_t n,
 		  DiscoveryV1__EndpointPort **ports, size_t n_ports, const char *family)
 {
@@ -234,7 +234,8 @@ static void place(struct slices *s, DiscoveryV1__Endpoint **wanted, size_t n,
 	}
 }
 
-/* --- Writing ----------------------------------------------------------------------------------------- */
+/* --- Writing
+ * ----------------------------------------------------------------------------------------- */
 
 static void set_labels(struct slices *s, MetaV1__ObjectMeta *meta, const MetaV1__ObjectMeta *from)
 {
@@ -278,7 +279,8 @@ static void write_slices(struct slices *s, const MetaV1__ObjectMeta *labels, boo
 	}
 }
 
-/* --- Of a selector, and mirrored ------------------------------------------------------------------------ */
+/* --- Of a selector, and mirrored
+ * ------------------------------------------------------------------------ */
 
 static void of_selector(struct slices *s, const CoreV1__Service *service, struct backends *b)
 {
@@ -330,11 +332,11 @@ static void mirror_subset(struct slices *s, const CoreV1__EndpointSubset *subset
 			.app_protocol = subset->ports[i]->appprotocol,
 			.port = subset->ports[i]->port,
 		};
-	for (size_t i = 0; i < n_all && *room > 0; i++) {
+	for (size_t i = 0; i<n_all && * room> 0; i++) {
 		bool ready = i < subset->n_addresses;
 		const CoreV1__EndpointAddress *from =
-			ready ? subset->addresses[i] :
-				subset->notreadyaddresses[i - subset->n_addresses];
+			ready ? subset->addresses[i]
+			      : subset->notreadyaddresses[i - subset->n_addresses];
 
 		if (strchr(text_of(from->ip), ':') != NULL)
 			continue; /* The cluster speaks IPv4. */
@@ -361,7 +363,8 @@ static void mirror(struct slices *s)
 	write_slices(s, message ? message->metadata : NULL, false);
 }
 
-/* --- The controller ------------------------------------------------------------------------------------- */
+/* --- The controller
+ * ------------------------------------------------------------------------------------- */
 
 static void reconcile(struct view *v, struct key key, struct intents *intents)
 {

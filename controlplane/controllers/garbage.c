@@ -67,7 +67,8 @@ static void judge(const struct view *v, const struct object *o, struct intents *
 	else if (lives > 0)
 		return;
 	else if (waits > 0 && owns_something(v, o))
-		/* Its own dependents go before it, so that the one waiting sees all of them gone. */
+		/* Its own dependents go before it, so that the one waiting sees all of them gone.
+		 */
 		intend_delete(intents, o, -1, "Foreground");
 	else
 		intend_delete(intents, o, -1, policy_of(o));
@@ -134,8 +135,7 @@ static bool blocks(const struct dependents *d, const struct object *o)
 		if (strcmp(ref->uid, d->owner->facts.uid) != 0 || !ref->block_owner_deletion)
 			continue;
 		/* Two that wait for each other wait for ever: the circle is cut here. */
-		return !(object_has_finalizer(o, foreground) &&
-			 leads_to(d->view, d->owner, o, 0));
+		return !(object_has_finalizer(o, foreground) && leads_to(d->view, d->owner, o, 0));
 	}
 	return false;
 }
@@ -243,7 +243,7 @@ static bool waits(const struct object *o)
 static void on_change(const struct view *v, const struct object *old, const struct object *new,
 		      struct keys *keys)
 {
-	bool replaced = old != NULL && new != NULL && strcmp(old->facts.uid, new->facts.uid) != 0;
+	bool replaced = old != NULL && new != NULL &&strcmp(old->facts.uid, new->facts.uid) != 0;
 
 	if (old != NULL && (new == NULL || replaced))
 		keys_add(keys, "", old->facts.uid);
@@ -251,8 +251,8 @@ static void on_change(const struct view *v, const struct object *old, const stru
 		wake_waiting_owners(v, old, keys);
 	if (new == NULL)
 		return;
-	if (waits(new) && (old == NULL || !waits(old) ||
-			   old->facts.n_finalizers != new->facts.n_finalizers))
+	if (waits(new) &&
+	    (old == NULL || !waits(old) || old->facts.n_finalizers != new->facts.n_finalizers))
 		keys_add(keys, "", new->facts.uid);
 	if (new->facts.n_owners == 0)
 		return;
@@ -272,9 +272,8 @@ static bool on_seed(void *ctx, const struct object *o)
 
 static void seed(const struct view *v, struct keys *keys)
 {
-	kinds_for_each(kind)
-		if (!(kind->flags & KIND_VIRTUAL) && kind_stored(kind) == kind)
-			store_walk(v->store, kind, NULL, NULL, NULL, on_seed, keys);
+	kinds_for_each(kind) if (!(kind->flags & KIND_VIRTUAL) && kind_stored(kind) == kind)
+		store_walk(v->store, kind, NULL, NULL, NULL, on_seed, keys);
 }
 
 const struct controller controller_garbage = {

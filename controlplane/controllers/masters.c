@@ -92,8 +92,8 @@ static void write_endpoints(struct view *v, const struct masters *m, struct inte
 {
 	struct arena *a = intents->arena;
 	const struct object *there = view_get(v, "endpoints", "default", service_name);
-	CoreV1__Endpoints *e = there ? changed(there, a) :
-				       make(a, CoreV1__Endpoints, core_v1__endpoints);
+	CoreV1__Endpoints *e =
+		there ? changed(there, a) : make(a, CoreV1__Endpoints, core_v1__endpoints);
 	MetaV1__ObjectMeta *meta = message_metadata_make(e, a);
 
 	meta->name = arena_strdup(a, service_name);
@@ -102,7 +102,8 @@ static void write_endpoints(struct view *v, const struct masters *m, struct inte
 	meta_set_label(a, meta, "endpointslice.kubernetes.io/skip-mirror", "true");
 	e->n_subsets = 0;
 	for (size_t i = 0, n; i < m->n; i += n) {
-		CoreV1__EndpointSubset *s = make(a, CoreV1__EndpointSubset, core_v1__endpoint_subset);
+		CoreV1__EndpointSubset *s =
+			make(a, CoreV1__EndpointSubset, core_v1__endpoint_subset);
 		CoreV1__EndpointPort *p = make(a, CoreV1__EndpointPort, core_v1__endpoint_port);
 
 		n = run_length(m, i);
@@ -131,8 +132,8 @@ static void write_slice(struct view *v, const char *name, const struct master *m
 	struct arena *a = intents->arena;
 	const struct object *there = view_get(v, slices, "default", name);
 	DiscoveryV1__EndpointSlice *s =
-		there ? changed(there, a) :
-			make(a, DiscoveryV1__EndpointSlice, discovery_v1__endpoint_slice);
+		there ? changed(there, a)
+		      : make(a, DiscoveryV1__EndpointSlice, discovery_v1__endpoint_slice);
 	DiscoveryV1__EndpointPort *p =
 		make(a, DiscoveryV1__EndpointPort, discovery_v1__endpoint_port);
 	MetaV1__ObjectMeta *meta = message_metadata_make(s, a);
@@ -150,8 +151,8 @@ static void write_slice(struct view *v, const char *name, const struct master *m
 	for (size_t i = 0; i < n; i++) {
 		DiscoveryV1__Endpoint *e = make(a, DiscoveryV1__Endpoint, discovery_v1__endpoint);
 
-		e->conditions = make(a, DiscoveryV1__EndpointConditions,
-				     discovery_v1__endpoint_conditions);
+		e->conditions =
+			make(a, DiscoveryV1__EndpointConditions, discovery_v1__endpoint_conditions);
 		make_set(e->conditions, ready, 1);
 		make_append(a, e, addresses, arena_strdup(a, masters[i].host));
 		make_append(a, s, endpoints, e);
@@ -174,8 +175,8 @@ static void write_slices(struct view *v, const struct masters *m, struct intents
 
 	for (size_t i = 0, n; i < m->n; i += n) {
 		n = run_length(m, i);
-		names[n_names] = n_names == 0 ? service_name :
-						arena_printf(v->arena, "%s-%d", service_name,
+		names[n_names] = n_names == 0 ? service_name
+					      : arena_printf(v->arena, "%s-%d", service_name,
 							     m->items[i].port);
 		write_slice(v, names[n_names++], &m->items[i], n, intents);
 	}

@@ -24,7 +24,8 @@ static void ensure_account(struct view *v, const char *namespace, struct intents
 	intend_create(intents, "serviceaccounts", namespace, &account->base);
 }
 
-/* The cluster's CA is the one that kube-system holds; it is copied, and copied again when changed. */
+/* The cluster's CA is the one that kube-system holds; it is copied, and copied again when changed.
+ */
 static void ensure_root_ca(struct view *v, const char *namespace, struct intents *intents)
 {
 	const struct object *source = view_get(v, "configmaps", "kube-system", root_ca);
@@ -44,12 +45,13 @@ static void ensure_root_ca(struct view *v, const char *namespace, struct intents
 
 		meta->name = arena_strdup(intents->arena, root_ca);
 		meta->namespace_ = arena_strdup(intents->arena, namespace);
-		meta_set_annotation(intents->arena, meta, "kubernetes.io/description",
-				    "Contains a CA bundle that can be used to verify the API server.");
+		meta_set_annotation(
+			intents->arena, meta, "kubernetes.io/description",
+			"Contains a CA bundle that can be used to verify the API server.");
 	}
 
-	const char *wanted = string_map_get((struct string_entry *const *)from->data, from->n_data,
-					    "ca.crt");
+	const char *wanted =
+		string_map_get((struct string_entry *const *)from->data, from->n_data, "ca.crt");
 	const char *has =
 		string_map_get((struct string_entry *const *)to->data, to->n_data, "ca.crt");
 
@@ -127,20 +129,21 @@ static void report_remains(struct view *v, const struct object *ns, const struct
 		message->status =
 			make(v->arena, CoreV1__NamespaceStatus, core_v1__namespace_status);
 	message->status->phase = arena_strdup(v->arena, "Terminating");
-	set_condition(v, message->status,
-		      make_condition(v, "NamespaceContentRemaining", r->objects > 0,
-				     r->objects ? "SomeResourcesRemain" : "ContentRemoved",
-				     r->objects ? arena_printf(v->arena,
-							       "Some resources are remaining: %s",
-							       kinds) :
-						  "All content successfully removed"));
-	set_condition(v, message->status,
-		      make_condition(v, "NamespaceFinalizersRemaining", r->with_finalizers > 0,
-				     r->with_finalizers ? "SomeFinalizersRemain" :
-							  "ContentHasNoFinalizers",
-				     r->with_finalizers ?
-					     "Some content in the namespace has finalizers remaining" :
-					     "All content-preserving finalizers finished"));
+	set_condition(
+		v, message->status,
+		make_condition(v, "NamespaceContentRemaining", r->objects > 0,
+			       r->objects ? "SomeResourcesRemain" : "ContentRemoved",
+			       r->objects ? arena_printf(v->arena,
+							 "Some resources are remaining: %s", kinds)
+					  : "All content successfully removed"));
+	set_condition(
+		v, message->status,
+		make_condition(v, "NamespaceFinalizersRemaining", r->with_finalizers > 0,
+			       r->with_finalizers ? "SomeFinalizersRemain"
+						  : "ContentHasNoFinalizers",
+			       r->with_finalizers
+				       ? "Some content in the namespace has finalizers remaining"
+				       : "All content-preserving finalizers finished"));
 	if (!message_equal(message->status, before->status))
 		intend_update_status(intents, ns, &message->base);
 }
@@ -165,7 +168,8 @@ static void empty(struct view *v, const struct object *ns, struct intents *inten
 	const struct kind *pods = kind_named("", "Pod");
 
 	empty_kind(v, pods, ns->name, intents, &r);
-	kinds_for_each(kind) {
+	kinds_for_each(kind)
+	{
 		/* Kinds that another kind stores are met there. */
 		if ((kind->flags & KIND_NAMESPACED) && !(kind->flags & KIND_VIRTUAL) &&
 		    kind != pods && kind_stored(kind) == kind)

@@ -18,7 +18,8 @@ static const char component[] = "node-controller";
 static const char not_ready[] = "node.kubernetes.io/not-ready";
 static const char unreachable[] = "node.kubernetes.io/unreachable";
 
-/* --- Conditions --------------------------------------------------------------------------------- */
+/* --- Conditions ---------------------------------------------------------------------------------
+ */
 
 static CoreV1__NodeCondition *find_condition(const CoreV1__NodeStatus *s, const char *type)
 {
@@ -123,7 +124,8 @@ static bool mark_pods_not_ready(struct view *v, const struct object *node, struc
 	return intents->count > before;
 }
 
-/* --- Taints -------------------------------------------------------------------------------------- */
+/* --- Taints --------------------------------------------------------------------------------------
+ */
 
 static CoreV1__Taint *find_taint(const CoreV1__NodeSpec *spec, const char *key, const char *effect)
 {
@@ -248,7 +250,8 @@ static bool taint_for_conditions(struct view *v, CoreV1__Node *node)
 	return changes;
 }
 
-/* --- Evictions --------------------------------------------------------------------------------- */
+/* --- Evictions ---------------------------------------------------------------------------------
+ */
 
 /* How long the pod bears the taint: 0 not at all, -1 for ever, else seconds. */
 static int64_t bears(const CoreV1__PodSpec *spec, const struct taint *t)
@@ -348,13 +351,13 @@ static void evict_pods(struct view *v, const struct object *node, struct intents
 	}
 }
 
-/* --- The controller ------------------------------------------------------------------------------ */
+/* --- The controller ------------------------------------------------------------------------------
+ */
 
 static bool is_silent(struct view *v, const struct object *node, struct intents *intents)
 {
-	int64_t silence_ms = v->node_silence_ms ?
-				     v->node_silence_ms(v->node_silence_ctx, node->name) :
-				     0;
+	int64_t silence_ms =
+		v->node_silence_ms ? v->node_silence_ms(v->node_silence_ctx, node->name) : 0;
 
 	int64_t age_ms = (v->now_ns - node->facts.created_ns) / 1000000;
 
@@ -377,8 +380,8 @@ static void reconcile(struct view *v, struct key key, struct intents *intents)
 	if (o == NULL || o->facts.deleted_ns != 0)
 		return;
 
-	bool never_spoke = find_condition(((const CoreV1__Node *)view_message(v, o))->status,
-					  "Ready") == NULL;
+	bool never_spoke =
+		find_condition(((const CoreV1__Node *)view_message(v, o))->status, "Ready") == NULL;
 
 	if (!never_spoke && is_silent(v, o, intents)) {
 		bool marked = mark_pods_not_ready(v, o, intents);
@@ -432,8 +435,8 @@ static void on_change(const struct view *v, const struct object *old, const stru
 	const struct object *node = view_get(v, "nodes", "", new->facts.pod->node_name);
 
 	/* A pod of a node that is being emptied: new there, or the first step is taken. */
-	if (node != NULL && (has_no_execute(node) || (node->facts.node->ready < 0 &&
-						      new->facts.pod->ready)))
+	if (node != NULL &&
+	    (has_no_execute(node) || (node->facts.node->ready < 0 && new->facts.pod->ready)))
 		keys_add(keys, "", node->name);
 }
 

@@ -54,8 +54,9 @@ static int compare_age(const void *x, const void *y)
 	const struct object *a = *(const struct object *const *)x;
 	const struct object *b = *(const struct object *const *)y;
 
-	return a->facts.created_ns < b->facts.created_ns ? -1 :
-							   a->facts.created_ns > b->facts.created_ns;
+	return a->facts.created_ns < b->facts.created_ns
+		       ? -1
+		       : a->facts.created_ns > b->facts.created_ns;
 }
 
 static void sweep_finished(struct view *v, struct intents *intents)

@@ -51,8 +51,9 @@ static struct owned claim_pods(struct view *v, struct intents *intents, const st
 	size_t n_mine, n_there;
 	const struct pod_facts *const *mine = view_pods_of(v, set->facts.uid, &n_mine);
 	const struct pod_facts *const *there = candidates(v, set, rs, &n_there);
-	struct owned owned = { arena_array(v->arena, const struct pod_facts *, n_mine + n_there + 1),
-			       0 };
+	struct owned owned = {
+		arena_array(v->arena, const struct pod_facts *, n_mine + n_there + 1), 0
+	};
 	struct label_selector selector;
 
 	if (label_selector_of(rs->spec->selector, v->arena, &selector, NULL) < 0)
@@ -91,7 +92,7 @@ static int age_class(int64_t since_ns, int64_t now_ns)
 	int class = 0;
 
 	for (; s > 0; s >>= 1)
-		class++;
+		class ++;
 	return class;
 }
 

@@ -219,13 +219,13 @@ void cluster_pod_remove(struct cluster *c, struct pod *pod)
 
 void cluster_fini(struct cluster *c)
 {
-	map_for_each(slot, &c->pods) {
+	map_for_each (slot, &c->pods) {
 		struct pod *pod = slot->value;
 
 		object_unref((struct object *)pod->object);
 		free(pod);
 	}
-	map_for_each(slot, &c->groups)
+	map_for_each (slot, &c->groups)
 		group_free(slot->value);
 	for (size_t i = 0; i < c->n_nodes; i++)
 		node_free(c->nodes[i]);

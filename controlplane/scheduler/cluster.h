@@ -46,7 +46,7 @@ struct group {
 	struct spread {
 		struct node *node;
 		int32_t count;
-	} *spread;
+	} * spread;
 	size_t n, cap;
 };
 
@@ -64,7 +64,7 @@ struct pod {
 struct cluster {
 	struct node **nodes; /* By name, those without an object included. */
 	size_t n_nodes, cap_nodes;
-	size_t n_real; /* With an object. */
+	size_t n_real;     /* With an object. */
 	struct map pods;   /* uid -> struct pod */
 	struct map groups; /* uid -> struct group */
 };

@@ -233,8 +233,8 @@ static int64_t preferred(const CoreV1__PodSpec *spec, const struct object *node)
 	const CoreV1__NodeAffinity *a = spec->affinity ? spec->affinity->nodeaffinity : NULL;
 	int64_t sum = 0;
 
-	for (size_t i = 0;
-	     a != NULL && i < a->n_preferredduringschedulingignoredduringexecution; i++) {
+	for (size_t i = 0; a != NULL && i < a->n_preferredduringschedulingignoredduringexecution;
+	     i++) {
 		const CoreV1__PreferredSchedulingTerm *t =
 			a->preferredduringschedulingignoredduringexecution[i];
 

@@ -19,14 +19,13 @@
 #include "common/base/alloc.h"
 #include "controlplane/scheduler/cluster.h"
 #include "controlplane/scheduler/fit.h"
+#include "controlplane/scheduler/report.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define BACKOFF_FIRST_NS (1 * NS_PER_S)
 #define BACKOFF_MAX_NS (10 * NS_PER_S)
 /* Even without a change that helps. */
 #define UNSCHEDULABLE_MAX_NS (300 * NS_PER_S)
-
-static const char component[] = "default-scheduler";
 
 struct scheduler {
 	struct cluster cluster;
@@ -131,7 +130,7 @@ static void retry_unschedulable(struct scheduler *s, int64_t now_ns)
 {
 	if (s->n_unschedulable == 0)
 		return;
-	tree_for_each(pod, &s->backoff, struct pod, link) {
+	tree_for_each (pod, &s->backoff, struct pod, link) {
 		if (pod->state != POD_UNSCHEDULABLE)
 			continue;
 
@@ -219,13 +218,13 @@ static bool is_ours(const struct object *pod)
 	const struct pod_facts *p = pod->facts.pod;
 
 	return !p->scheduled && pod->facts.deleted_ns == 0 && p->phase != PHASE_SUCCEEDED &&
-	       p->phase != PHASE_FAILED && strcmp(p->scheduler_name, component) == 0;
+	       p->phase != PHASE_FAILED && strcmp(p->scheduler_name, SCHEDULER_NAME) == 0;
 }
 
 static void on_waiting(struct scheduler *s, struct pod *pod, const struct object *new)
 {
-	bool same = pod->object->facts.generation == new->facts.generation &&
-		    same_labels(&pod->object->facts, &new->facts);
+	bool same = pod->object->facts.generation ==
+		    new->facts.generation &&same_labels(&pod->object->facts, &new->facts);
 
 	/* The queue is sorted by what is in the object. */
 	if (pod->state == POD_QUEUED)
@@ -234,7 +233,8 @@ static void on_waiting(struct scheduler *s, struct pod *pod, const struct object
 	if (pod->state == POD_QUEUED) {
 		tree_insert(&s->queue, pod, &pod->link);
 	} else if (pod->state == POD_UNSCHEDULABLE && !same) {
-		/* Its spec changed (a gate is gone, say). Our own report about it changes nothing. */
+		/* Its spec changed (a gate is gone, say). Our own report about it changes nothing.
+		 */
 		dequeue(s, pod);
 		enqueue(s, pod);
 	}
@@ -244,7 +244,7 @@ static void on_pod(struct scheduler *s, const struct object *old, const struct o
 		   int64_t now_ns)
 {
 	struct pod *pod = cluster_pod(&s->cluster, (new ? new : old)->facts.uid);
-	bool placed = new != NULL && takes_room(new), waits = new != NULL && is_ours(new);
+	bool placed = new != NULL &&takes_room(new), waits = new != NULL &&is_ours(new);
 	bool frees = pod != NULL && pod->node != NULL && !placed && pod->state == POD_PLACED;
 
 	if (!placed && !waits) {
@@ -355,8 +355,9 @@ static int compare_age(const void *x, const void *y)
 	const struct object *a = *(const struct object *const *)x;
 	const struct object *b = *(const struct object *const *)y;
 
-	return a->created_revision < b->created_revision ? -1 :
-							   a->created_revision > b->created_revision;
+	return a->created_revision < b->created_revision
+		       ? -1
+		       : a->created_revision > b->created_revision;
 }
 
 void scheduler_seed(struct scheduler *s, const struct store *store, int64_t now_ns)
@@ -472,67 +473,6 @@ static struct node *choose(struct scheduler *s, size_t n, const struct score *ma
 	return best;
 }
 
-static int compare_text(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint(s)." */
-static char *explain(struct scheduler *s, struct arena *arena, const struct request *r,
-		     const size_t misfits[MISFIT_COUNT])
-{
-	char *parts[MISFIT_COUNT], *text;
-	size_t n = 0;
-
-	if (s->cluster.n_real == 0)
-		return arena_strdup(arena, "no nodes available to schedule pods");
-	for (int m = FITS + 1; m < MISFIT_COUNT; m++) {
-		if (misfits[m] == 0)
-			continue;
-		parts[n++] = m == MISFIT_EXTENDED ?
-				     arena_printf(arena, "%zu Insufficient %s", misfits[m],
-						  r->extended) :
-				     arena_printf(arena, "%zu %s", misfits[m],
-						  misfit_text((enum misfit)m));
-	}
-	qsort(parts, n, sizeof(*parts), compare_text);
-	text = arena_printf(arena, "0/%zu nodes are available:", s->cluster.n_real);
-	for (size_t i = 0; i < n; i++)
-		text = arena_printf(arena, "%s%s %s", text, i ? "," : "", parts[i]);
-	return arena_printf(arena, "%s.", text);
-}
-
-/* Condition PodScheduled False, unless it says so already. */
-static void report(struct view *view, struct intents *intents, const struct object *pod,
-		   const char *why)
-{
-	CoreV1__Pod *message = object_message(pod, intents->arena);
-	CoreV1__PodStatus *status = message->status;
-	CoreV1__PodCondition *c = NULL;
-
-	if (status == NULL)
-		status = message->status =
-			make(intents->arena, CoreV1__PodStatus, core_v1__pod_status);
-	for (size_t i = 0; i < status->n_conditions; i++)
-		if (text_is(status->conditions[i]->type, "PodScheduled"))
-			c = status->conditions[i];
-	if (c != NULL && text_is(c->status, "False") && text_is(c->reason, "Unschedulable") &&
-	    text_is(c->message, why))
-		return;
-	if (c == NULL) {
-		c = make(intents->arena, CoreV1__PodCondition, core_v1__pod_condition);
-		c->type = arena_strdup(intents->arena, "PodScheduled");
-		make_append(intents->arena, status, conditions, c);
-	}
-	if (!text_is(c->status, "False"))
-		c->lasttransitiontime = make_time(intents->arena, view->now_ns);
-	c->status = arena_strdup(intents->arena, "False");
-	c->reason = arena_strdup(intents->arena, "Unschedulable");
-	c->message = arena_strdup(intents->arena, why);
-	intend_update_status(intents, pod, &message->base);
-	intend_event(intents, component, pod, "Warning", "FailedScheduling", "%s", why);
-}
-
 /* The first resource asked for that is none of those every node has. */
 static const char *extended_resource(CoreV1__Container *const *list, size_t n)
 {
@@ -571,13 +511,14 @@ static void decide(struct scheduler *s, struct view *view, struct intents *inten
 	if (node != NULL) {
 		place(s, pod, node, POD_ASSUMED);
 		intend_bind(intents, pod->object, node->name);
-		intend_event(intents, component, pod->object, "Normal", "Scheduled",
+		intend_event(intents, SCHEDULER_NAME, pod->object, "Normal", "Scheduled",
 			     "Successfully assigned %s/%s to %s", pod->object->namespace,
 			     pod->object->name, node->name);
 		return;
 	}
 	wait_until(s, pod, POD_UNSCHEDULABLE, view->now_ns + UNSCHEDULABLE_MAX_NS);
-	report(view, intents, pod->object, explain(s, view->arena, &r, misfits));
+	report_unschedulable(view, intents, pod->object,
+			     explain_misfits(view->arena, s->cluster.n_real, &r, misfits));
 }
 
 bool scheduler_next(struct scheduler *s, struct view *view, struct intents *intents,
@@ -608,7 +549,7 @@ bool scheduler_next(struct scheduler *s, struct view *view, struct intents *inte
 void scheduler_refused(struct scheduler *s, const char *namespace, const char *name, int64_t now_ns)
 {
 	/* Rare, so nothing is kept for it. */
-	map_for_each(slot, &s->cluster.pods) {
+	map_for_each (slot, &s->cluster.pods) {
 		struct pod *pod = slot->value;
 
 		if ((pod->state == POD_ASSUMED || pod->state == POD_UNSCHEDULABLE) &&

@@ -26,8 +26,8 @@ void scheduler_on_change(struct scheduler *s, const struct object *old, const st
 			 int64_t now_ns);
 
 /* Decide about the next pod that waits: bind, or say why no node fits. False when none waits (then
- * scheduler_again_ns() says when one will). *ret_pod is borrowed until the next call of any function
- * here. Pods the decision has nothing to write about are passed over. */
+ * scheduler_again_ns() says when one will). *ret_pod is borrowed until the next call of any
+ * function here. Pods the decision has nothing to write about are passed over. */
 bool scheduler_next(struct scheduler *s, struct view *view, struct intents *intents,
 		    const struct object **ret_pod);
 /* The plan of a decision ended: refused, the pod gets its place back and waits for its turn again.

@@ -83,7 +83,9 @@ static Resource__Quantity *quantity(struct arena *a, const char *text)
 static void put_node(struct store *s, struct arena *a, int i)
 {
 	static const char *const amounts[][2] = {
-		{ "cpu", "32" }, { "memory", "128Gi" }, { "pods", "110" },
+		{ "cpu", "32" },
+		{ "memory", "128Gi" },
+		{ "pods", "110" },
 	};
 	CoreV1__Node *node = make(a, CoreV1__Node, core_v1__node);
 	MetaV1__ObjectMeta *meta = name(node, a, NULL, arena_printf(a, "node-%05d", i));
@@ -172,7 +174,8 @@ static void bench_scheduling(int nodes, int pods)
 	store_destroy(s);
 }
 
-/* --- Admission --------------------------------------------------------------------------------- */
+/* --- Admission ---------------------------------------------------------------------------------
+ */
 
 static const struct object *get(void *ctx, const struct kind *kind, const char *namespace,
 				const char *object)
@@ -196,12 +199,12 @@ static CoreV1__ConfigMap *make_config_map(struct arena *a)
 	CoreV1__ConfigMap *m = make(a, CoreV1__ConfigMap, core_v1__config_map);
 
 	name(m, a, "default", "config");
-	string_map_set(m, "data", "value",
-		       arena_printf(a, "%01000d", 7), a);
+	string_map_set(m, "data", "value", arena_printf(a, "%01000d", 7), a);
 	return m;
 }
 
-static void bench_admission(const char *what, const char *kind_name, void *(*make_it)(struct arena *))
+static void bench_admission(const char *what, const char *kind_name,
+			    void *(*make_it)(struct arena *))
 {
 	enum { ROUNDS = 20000 };
 	static const struct cluster_config config = {
@@ -231,10 +234,9 @@ static void bench_admission(const char *what, const char *kind_name, void *(*mak
 	for (int i = 0; i < ROUNDS; i++) {
 		arena_reset(&a);
 
-		struct admission admission = { .arena = &a,
-					       .source = &system_source,
-					       .config = &config,
-					       .reader = &reader };
+		struct admission admission = {
+			.arena = &a, .source = &system_source, .config = &config, .reader = &reader
+		};
 		ProtobufCMessage *message = make_it(&a);
 		struct status st = { 0 };
 		uint64_t begun = now_ns();

@@ -110,6 +110,12 @@ static const struct {
 	  "Service \"web\" is invalid: spec.ports[0].nodePort: Forbidden: may not be used when "
 	  "`type` is 'ClusterIP'" },
 	{ "a headless service", SERVICE("'clusterIP':'None','ports':[{'port':80}]"), NULL },
+	{ "a certificate request without a signer",
+	  "{'apiVersion':'certificates.k8s.io/v1','kind':'CertificateSigningRequest','metadata':{"
+	  "'name':'c'},'spec':{'request':'LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0=',"
+	  "'usages':['client auth']}}",
+	  "CertificateSigningRequest.certificates.k8s.io \"c\" is invalid: spec.signerName: Required "
+	  "value" },
 	{ "a TLS secret without its key",
 	  "{'kind':'Secret'," META("s") ",'type':'kubernetes.io/tls','stringData':{'tls.crt':'x'}}",
 	  "Secret \"s\" is invalid: data[tls.key]: Required value" },
@@ -148,11 +154,12 @@ static const struct {
 	  POD("p", "{'containers':[{'name':'a','image':'b:1','resources':{'limits':{'cpu':'1',"
 		   "'memory':'1Gi'}}}]}"),
 	  { "'requests':{'cpu':'1','memory':'1Gi'}", "'qosClass':'Guaranteed'",
-	    "'imagePullPolicy':'IfNotPresent'", "'enableServiceLinks':true",
-	    "'priority':0", "'generation':1" } },
+	    "'imagePullPolicy':'IfNotPresent'", "'enableServiceLinks':true", "'priority':0",
+	    "'generation':1" } },
 	{ "a pod that wants no token",
-	  POD("p", "{'automountServiceAccountToken':false,'containers':[{'name':'a','image':'b@sha256:"
-		   "0123'}]}"),
+	  POD("p",
+	      "{'automountServiceAccountToken':false,'containers':[{'name':'a','image':'b@sha256:"
+	      "0123'}]}"),
 	  { "'imagePullPolicy':'IfNotPresent'", "'schedulerName':'default-scheduler'" } },
 	{ "a deployment",
 	  DEPLOYMENT(SELECTOR "," TEMPLATE),
@@ -175,6 +182,11 @@ static const struct {
 	  "{'kind':'Node','metadata':{'name':'n'}}",
 	  { "'podCIDR':'10.244.0.0/24'", "'podCIDRs':['10.244.0.0/24']",
 	    "'key':'node.kubernetes.io/not-ready','effect':'NoSchedule'" } },
+	{ "who asks for a certificate",
+	  "{'apiVersion':'certificates.k8s.io/v1','kind':'CertificateSigningRequest','metadata':{"
+	  "'name':'c'},'spec':{'username':'system:admin','signerName':'example.com/s','request':"
+	  "'LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0=','usages':['client auth']}}",
+	  { "'username':'admin'" } },
 	{ "a generated name",
 	  "{'kind':'ConfigMap','metadata':{'generateName':'c-','namespace':'default'}}",
 	  { "'generateName':'c-'", "'name':'c-" } },
@@ -246,15 +258,15 @@ static const struct {
 	  DEPLOYMENT("'replicas':1," SELECTOR "," TEMPLATE), NULL, "'generation':1" },
 	{ "a service keeps its address", SERVICE("'clusterIP':'10.96.7.7','ports':[{'port':80}]"),
 	  SERVICE("'ports':[{'port':81}]"), NULL, "'clusterIP':'10.96.7.7'" },
-	{ "and its node port",
-	  SERVICE("'type':'NodePort','ports':[{'port':80,'nodePort':30123}]"),
+	{ "and its node port", SERVICE("'type':'NodePort','ports':[{'port':80,'nodePort':30123}]"),
 	  SERVICE("'type':'NodePort','ports':[{'port':80}]"), NULL, "'nodePort':30123" },
 	{ "an address never changes", SERVICE("'clusterIP':'10.96.7.7','ports':[{'port':80}]"),
 	  SERVICE("'clusterIP':'10.96.7.8','ports':[{'port':80}]"),
 	  "Service \"web\" is invalid: spec.clusterIPs[0]: Invalid value: [\"10.96.7.8\"]: may not "
 	  "change once set",
 	  NULL },
-	{ "an immutable map", "{'kind':'ConfigMap'," META("c") ",'immutable':true,'data':{'a':'1'}}",
+	{ "an immutable map",
+	  "{'kind':'ConfigMap'," META("c") ",'immutable':true,'data':{'a':'1'}}",
 	  "{'kind':'ConfigMap'," META("c") ",'immutable':true,'data':{'a':'2'}}",
 	  "ConfigMap \"c\" is invalid: data: Forbidden: field is immutable when `immutable` is set",
 	  NULL },
@@ -282,7 +294,8 @@ static void updates_are_judged_by_what_was(void **state)
 
 		const char *json = world_print(&w, world_get(&w, resource, "default", name));
 
-		if (updates[i].part != NULL && strstr(json, world_json(&w, updates[i].part)) == NULL)
+		if (updates[i].part != NULL &&
+		    strstr(json, world_json(&w, updates[i].part)) == NULL)
 			fail_msg("%s: no %s in\n%s", updates[i].name, updates[i].part, json);
 	}
 }
@@ -323,31 +336,42 @@ static void addresses_and_ports_are_unique(void **state)
 	auto_with(status_fini) struct status st = { 0 };
 
 	setup(&w);
-	assert_non_null(world_create(
-		&w, "{'kind':'Service'," META("a") ",'spec':{'type':'NodePort','clusterIP':'10.96.0.77',"
-		    "'ports':[{'port':80,'nodePort':30080}]}}", &st));
-	assert_null(world_create(&w, "{'kind':'Service'," META("b") ",'spec':{'clusterIP':'10.96.0.77',"
-				     "'ports':[{'port':80}]}}", &st));
+	assert_non_null(
+		world_create(&w,
+			     "{'kind':'Service'," META(
+				     "a") ",'spec':{'type':'NodePort','clusterIP':'10.96.0.77',"
+					  "'ports':[{'port':80,'nodePort':30080}]}}",
+			     &st));
+	assert_null(world_create(&w,
+				 "{'kind':'Service'," META("b") ",'spec':{'clusterIP':'10.96.0.77',"
+								"'ports':[{'port':80}]}}",
+				 &st));
 	assert_string_equal(st.message,
 			    "Service \"b\" is invalid: spec.clusterIPs: Invalid value: "
 			    "[\"10.96.0.77\"]: failed to allocate IP 10.96.0.77: provided IP is "
 			    "already allocated");
 	status_fini(&st);
-	assert_null(world_create(&w, "{'kind':'Service'," META("b") ",'spec':{'type':'NodePort',"
-				     "'ports':[{'port':80,'nodePort':30080}]}}", &st));
-	assert_string_equal(st.message,
-			    "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 30080: "
-			    "provided port is already allocated");
+	assert_null(world_create(
+		&w,
+		"{'kind':'Service'," META("b") ",'spec':{'type':'NodePort',"
+					       "'ports':[{'port':80,'nodePort':30080}]}}",
+		&st));
+	assert_string_equal(
+		st.message,
+		"Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: 30080: "
+		"provided port is already allocated");
 	/* The same number for another protocol is another port. */
 	status_fini(&st);
-	assert_non_null(world_create(&w, "{'kind':'Service'," META("c") ",'spec':{'type':'NodePort',"
-					 "'ports':[{'port':80,'nodePort':30080,'protocol':'UDP'}]}}",
-				     &st));
+	assert_non_null(world_create(
+		&w,
+		"{'kind':'Service'," META(
+			"c") ",'spec':{'type':'NodePort',"
+			     "'ports':[{'port':80,'nodePort':30080,'protocol':'UDP'}]}}",
+		&st));
 	for (int i = 0; i < 50; i++) {
 		char text[256];
 
-		snprintf(text, sizeof(text),
-			 "{'kind':'Node','metadata':{'name':'n%d'}}", i);
+		snprintf(text, sizeof(text), "{'kind':'Node','metadata':{'name':'n%d'}}", i);
 		assert_non_null(world_create(&w, text, &st));
 	}
 	assert_non_null(strstr(world_print(&w, world_get(&w, "nodes", "", "n49")),
@@ -370,7 +394,8 @@ static void deleting_takes_its_time(void **state)
 	assert_int_equal(world_delete(&w, "pods", "default", "p", -1, NULL), 0);
 	assert_null(world_get(&w, "pods", "default", "p"));
 	/* Assigned: marked, and a shorter grace is taken. */
-	world_create(&w, POD("q", "{'nodeName':'n','containers':[{'name':'a','image':'b'}]}"), NULL);
+	world_create(&w, POD("q", "{'nodeName':'n','containers':[{'name':'a','image':'b'}]}"),
+		     NULL);
 	assert_int_equal(world_delete(&w, "pods", "default", "q", -1, NULL), 0);
 	assert_non_null(strstr(world_print(&w, world_get(&w, "pods", "default", "q")),
 			       "\"deletionGracePeriodSeconds\":30"));
@@ -383,8 +408,10 @@ static void deleting_takes_its_time(void **state)
 	assert_int_equal(world_delete(&w, "pods", "default", "q", 0, NULL), 0);
 	assert_null(world_get(&w, "pods", "default", "q"));
 	/* Finalizers hold, and their end is the end. */
-	world_create(&w, "{'kind':'ConfigMap','metadata':{'name':'c','namespace':'default',"
-			 "'finalizers':['example.com/x']}}", NULL);
+	world_create(&w,
+		     "{'kind':'ConfigMap','metadata':{'name':'c','namespace':'default',"
+		     "'finalizers':['example.com/x']}}",
+		     NULL);
 	assert_int_equal(world_delete(&w, "configmaps", "default", "c", -1, NULL), 0);
 	assert_non_null(world_get(&w, "configmaps", "default", "c"));
 	assert_int_equal(world_update(&w, "{'kind':'ConfigMap'," META("c") "}", "", NULL), 0);

@@ -28,12 +28,13 @@ static void setup(struct world *w)
 
 static const char *deployment(struct world *w, int replicas, const char *image, const char *extra)
 {
-	return arena_printf(&w->arena,
-			    "{'apiVersion':'apps/v1','kind':'Deployment','metadata':{'name':'web',"
-			    "'namespace':'default'},'spec':{'replicas':%d,'selector':{'matchLabels':{"
-			    "'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},'spec':{"
-			    "'containers':[{'name':'a','image':'%s'}]}}%s}}",
-			    replicas, image, extra);
+	return arena_printf(
+		&w->arena,
+		"{'apiVersion':'apps/v1','kind':'Deployment','metadata':{'name':'web',"
+		"'namespace':'default'},'spec':{'replicas':%d,'selector':{'matchLabels':{"
+		"'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},'spec':{"
+		"'containers':[{'name':'a','image':'%s'}]}}%s}}",
+		replicas, image, extra);
 }
 
 struct list {
@@ -78,13 +79,14 @@ static size_t play_nodes(struct world *w, size_t n)
 			world_delete(w, "pods", pod->namespace, pod->name, 0, NULL);
 			done++;
 		} else if (ready < n && !is_ready(pod)) {
-			world_update(w,
-				     arena_printf(&w->arena,
-						  "{'kind':'Pod','metadata':{'name':'%s','namespace':"
-						  "'default'},'status':{'phase':'Running','conditions':"
-						  "[{'type':'Ready','status':'True'}]}}",
-						  pod->name),
-				     "status", NULL);
+			world_update(
+				w,
+				arena_printf(&w->arena,
+					     "{'kind':'Pod','metadata':{'name':'%s','namespace':"
+					     "'default'},'status':{'phase':'Running','conditions':"
+					     "[{'type':'Ready','status':'True'}]}}",
+					     pod->name),
+				"status", NULL);
 			ready++;
 			done++;
 		}

@@ -27,14 +27,15 @@ static void setup(struct world *w)
 static void put_pod(struct world *w, const char *name, const char *ip, const char *more_meta,
 		    bool ready)
 {
-	world_put(w, arena_printf(&w->arena,
-				  "{'kind':'Pod','metadata':{'name':'%s','namespace':'default',"
-				  "'labels':{'app':'web'}%s},'spec':{'nodeName':'n1','hostname':'%s',"
-				  "'subdomain':'web','containers':[{'name':'a','image':'b','ports':[{"
-				  "'name':'http','containerPort':8080,'protocol':'TCP'}]}]},'status':{"
-				  "'phase':'Running','podIP':'%s','conditions':[{'type':'Ready',"
-				  "'status':'%s'}]}}",
-				  name, more_meta, name, ip, ready ? "True" : "False"));
+	world_put(w,
+		  arena_printf(&w->arena,
+			       "{'kind':'Pod','metadata':{'name':'%s','namespace':'default',"
+			       "'labels':{'app':'web'}%s},'spec':{'nodeName':'n1','hostname':'%s',"
+			       "'subdomain':'web','containers':[{'name':'a','image':'b','ports':[{"
+			       "'name':'http','containerPort':8080,'protocol':'TCP'}]}]},'status':{"
+			       "'phase':'Running','podIP':'%s','conditions':[{'type':'Ready',"
+			       "'status':'%s'}]}}",
+			       name, more_meta, name, ip, ready ? "True" : "False"));
 }
 
 static const char *endpoints(struct world *w)
@@ -80,9 +81,11 @@ static void follows_the_pods(void **state)
 	auto_with(world_fini) struct world w;
 
 	setup(&w);
-	world_create(&w, "{'kind':'Service','metadata':{'name':'web','namespace':'default',"
-			 "'labels':{'team':'x'}},'spec':{'selector':{'app':'web'},'ports':[{'name':"
-			 "'http','port':80,'targetPort':'http'}]}}", NULL);
+	world_create(&w,
+		     "{'kind':'Service','metadata':{'name':'web','namespace':'default',"
+		     "'labels':{'team':'x'}},'spec':{'selector':{'app':'web'},'ports':[{'name':"
+		     "'http','port':80,'targetPort':'http'}]}}",
+		     NULL);
 	world_settle(&w);
 	assert_null(strstr(endpoints(&w), "subsets"));
 	assert_int_equal(slices(&w).n, 1);
@@ -102,10 +105,12 @@ static void follows_the_pods(void **state)
 
 	assert_int_equal(s.n, 1);
 	expect(&w, s.text, "'kubernetes.io/service-name':'web'");
-	expect(&w, s.text, "'addresses':['10.244.0.2'],'conditions':{'ready':true,'serving':true,"
-			   "'terminating':false}");
-	expect(&w, s.text, "'addresses':['10.244.0.3'],'conditions':{'ready':false,'serving':false,"
-			   "'terminating':false}");
+	expect(&w, s.text,
+	       "'addresses':['10.244.0.2'],'conditions':{'ready':true,'serving':true,"
+	       "'terminating':false}");
+	expect(&w, s.text,
+	       "'addresses':['10.244.0.3'],'conditions':{'ready':false,'serving':false,"
+	       "'terminating':false}");
 	expect(&w, s.text, "'zone':'z1'");
 	expect(&w, s.text, "'ports':[{'name':'http','protocol':'TCP','port':8080}]");
 	expect(&w, s.text, "'addressType':'IPv4'");
@@ -114,8 +119,9 @@ static void follows_the_pods(void **state)
 	put_pod(&w, "b", "10.244.0.2", ",'deletionTimestamp':'2023-11-14T22:13:20Z'", true);
 	world_settle(&w);
 	assert_null(strstr(endpoints(&w), "10.244.0.2"));
-	expect(&w, slices(&w).text, "'addresses':['10.244.0.2'],'conditions':{'ready':false,"
-				    "'serving':true,'terminating':true}");
+	expect(&w, slices(&w).text,
+	       "'addresses':['10.244.0.2'],'conditions':{'ready':false,"
+	       "'serving':true,'terminating':true}");
 
 	size_t writes = w.writes;
 
@@ -133,8 +139,10 @@ static void headless_names_its_pods(void **state)
 	auto_with(world_fini) struct world w;
 
 	setup(&w);
-	world_create(&w, "{'kind':'Service','metadata':{'name':'web','namespace':'default'},'spec':{"
-			 "'clusterIP':'None','selector':{'app':'web'}}}", NULL);
+	world_create(&w,
+		     "{'kind':'Service','metadata':{'name':'web','namespace':'default'},'spec':{"
+		     "'clusterIP':'None','selector':{'app':'web'}}}",
+		     NULL);
 	put_pod(&w, "web-0", "10.244.0.2", "", true);
 	world_settle(&w);
 	expect(&w, endpoints(&w), "'hostname':'web-0'");
@@ -147,8 +155,10 @@ static void slices_hold_a_hundred(void **state)
 	auto_with(world_fini) struct world w;
 
 	setup(&w);
-	world_create(&w, "{'kind':'Service','metadata':{'name':'web','namespace':'default'},'spec':{"
-			 "'selector':{'app':'web'},'ports':[{'port':80}]}}", NULL);
+	world_create(&w,
+		     "{'kind':'Service','metadata':{'name':'web','namespace':'default'},'spec':{"
+		     "'selector':{'app':'web'},'ports':[{'port':80}]}}",
+		     NULL);
 	for (int i = 0; i < 250; i++) {
 		char name[16], ip[32];
 
@@ -175,10 +185,13 @@ static void own_endpoints_are_mirrored(void **state)
 	auto_with(world_fini) struct world w;
 
 	setup(&w);
-	world_create(&w, "{'kind':'Service','metadata':{'name':'web','namespace':'default'},'spec':{"
-			 "'ports':[{'port':80}]}}", NULL);
-	world_create(&w, "{'kind':'Endpoints','metadata':{'name':'web','namespace':'default'},"
-			 "'subsets':[{'addresses':[{'ip':'192.0.2.1'}],'ports':[{'port':9000}]}]}",
+	world_create(&w,
+		     "{'kind':'Service','metadata':{'name':'web','namespace':'default'},'spec':{"
+		     "'ports':[{'port':80}]}}",
+		     NULL);
+	world_create(&w,
+		     "{'kind':'Endpoints','metadata':{'name':'web','namespace':'default'},"
+		     "'subsets':[{'addresses':[{'ip':'192.0.2.1'}],'ports':[{'port':9000}]}]}",
 		     NULL);
 	world_settle(&w);
 	assert_int_equal(slices(&w).n, 1);
@@ -196,9 +209,11 @@ static void the_kubernetes_service_leads_to_live_masters(void **state)
 
 	setup(&w);
 	world_put(&w, "{'kind':'Namespace','metadata':{'name':'kube-system'}}");
-	world_create(&w, "{'kind':'Service','metadata':{'name':'kubernetes','namespace':'default'},"
-			 "'spec':{'clusterIP':'10.96.0.1','ports':[{'name':'https','port':443,"
-			 "'targetPort':6443}]}}", NULL);
+	world_create(&w,
+		     "{'kind':'Service','metadata':{'name':'kubernetes','namespace':'default'},"
+		     "'spec':{'clusterIP':'10.96.0.1','ports':[{'name':'https','port':443,"
+		     "'targetPort':6443}]}}",
+		     NULL);
 	world_put(&w, "{'kind':'ConfigMap','metadata':{'name':'sampan-masters','namespace':"
 		      "'kube-system'},'data':{"
 		      "'0000000000000001':'name=a api=10.0.0.1:6443 rpc=10.0.0.1:6445 live=true',"
@@ -209,15 +224,17 @@ static void the_kubernetes_service_leads_to_live_masters(void **state)
 
 	const char *e = world_print(&w, world_get(&w, "endpoints", "default", "kubernetes"));
 
-	expect(&w, e, "'subsets':[{'addresses':[{'ip':'10.0.0.1'},{'ip':'10.0.0.3'}],'ports':[{"
-		      "'name':'https','port':6443,'protocol':'TCP'}]}]");
+	expect(&w, e,
+	       "'subsets':[{'addresses':[{'ip':'10.0.0.1'},{'ip':'10.0.0.3'}],'ports':[{"
+	       "'name':'https','port':6443,'protocol':'TCP'}]}]");
 	assert_int_equal(slices(&w).n, 1);
 	assert_int_equal(slices(&w).endpoints, 2);
 	assert_non_null(world_get(&w, "endpointslices.discovery.k8s.io", "default", "kubernetes"));
 	/* One dies. */
-	world_put(&w, "{'kind':'ConfigMap','metadata':{'name':'sampan-masters','namespace':"
-		      "'kube-system'},'data':{"
-		      "'0000000000000003':'name=c api=10.0.0.3:6443 rpc=10.0.0.3:6445 live=true'}}");
+	world_put(&w,
+		  "{'kind':'ConfigMap','metadata':{'name':'sampan-masters','namespace':"
+		  "'kube-system'},'data':{"
+		  "'0000000000000003':'name=c api=10.0.0.3:6443 rpc=10.0.0.3:6445 live=true'}}");
 	world_settle(&w);
 	assert_int_equal(slices(&w).endpoints, 1);
 }

@@ -30,10 +30,11 @@ static void put(struct world *w, const char *name, const char *owners, bool bloc
 				    "'uid-%s'%s}",
 				    refs, refs[0] ? "," : "", o, o,
 				    block ? ",'blockOwnerDeletion':true" : "");
-	world_put(w, arena_printf(&w->arena,
-				  "{'kind':'ConfigMap','metadata':{'name':'%s','namespace':'default',"
-				  "'ownerReferences':[%s]}}",
-				  name, refs));
+	world_put(w,
+		  arena_printf(&w->arena,
+			       "{'kind':'ConfigMap','metadata':{'name':'%s','namespace':'default',"
+			       "'ownerReferences':[%s]}}",
+			       name, refs));
 }
 
 /* Names of the maps that are there. */
@@ -58,15 +59,27 @@ static const struct {
 } cases[] = {
 	{ "a chain goes", { { "a", "", 0 }, { "b", "a", 0 }, { "c", "b", 0 } }, "a", NULL, "" },
 	{ "a second owner keeps it",
-	  { { "a", "", 0 }, { "d", "", 0 }, { "b", "a d", 0 } }, "a", NULL, "bd" },
+	  { { "a", "", 0 }, { "d", "", 0 }, { "b", "a d", 0 } },
+	  "a",
+	  NULL,
+	  "bd" },
 	{ "an owner that never was", { { "b", "a", 0 }, { "c", "b", 0 } }, NULL, NULL, "" },
 	{ "orphans stay", { { "a", "", 0 }, { "b", "a", 0 } }, "a", "Orphan", "b" },
 	{ "foreground takes all",
-	  { { "a", "", 0 }, { "b", "a", 1 }, { "c", "b", 1 } }, "a", "Foreground", "" },
+	  { { "a", "", 0 }, { "b", "a", 1 }, { "c", "b", 1 } },
+	  "a",
+	  "Foreground",
+	  "" },
 	{ "foreground does not wait for those that need not be waited for",
-	  { { "a", "", 0 }, { "b", "a", 0 } }, "a", "Foreground", "" },
+	  { { "a", "", 0 }, { "b", "a", 0 } },
+	  "a",
+	  "Foreground",
+	  "" },
 	{ "foreground spares what others own",
-	  { { "a", "", 0 }, { "d", "", 0 }, { "b", "a d", 1 } }, "a", "Foreground", "bd" },
+	  { { "a", "", 0 }, { "d", "", 0 }, { "b", "a d", 1 } },
+	  "a",
+	  "Foreground",
+	  "bd" },
 	{ "a circle is cut", { { "a", "b", 1 }, { "b", "a", 1 } }, "a", "Foreground", "" },
 };
 
@@ -76,7 +89,8 @@ static void owners_and_dependents(void **state)
 		auto_with(world_fini) struct world w;
 
 		setup(&w);
-		for (size_t k = 0; k < array_size(cases[i].objects) && cases[i].objects[k].name; k++)
+		for (size_t k = 0; k < array_size(cases[i].objects) && cases[i].objects[k].name;
+		     k++)
 			put(&w, cases[i].objects[k].name, cases[i].objects[k].owners,
 			    cases[i].objects[k].block);
 		if (cases[i].delete != NULL)
@@ -95,15 +109,18 @@ static void foreground_waits(void **state)
 
 	setup(&w);
 	put(&w, "a", "", false);
-	world_put(&w, "{'kind':'ConfigMap','metadata':{'name':'b','namespace':'default','finalizers':"
-		      "['example.com/x'],'ownerReferences':[{'apiVersion':'v1','kind':'ConfigMap',"
-		      "'name':'a','uid':'uid-a','blockOwnerDeletion':true}]}}");
+	world_put(&w,
+		  "{'kind':'ConfigMap','metadata':{'name':'b','namespace':'default','finalizers':"
+		  "['example.com/x'],'ownerReferences':[{'apiVersion':'v1','kind':'ConfigMap',"
+		  "'name':'a','uid':'uid-a','blockOwnerDeletion':true}]}}");
 	world_delete(&w, "configmaps", "default", "a", -1, "Foreground");
 	world_settle(&w);
 	assert_string_equal(left(&w), "ab");
-	world_update(&w, "{'kind':'ConfigMap','metadata':{'name':'b','namespace':'default',"
-			 "'ownerReferences':[{'apiVersion':'v1','kind':'ConfigMap','name':'a','uid':"
-			 "'uid-a','blockOwnerDeletion':true}]}}", "", NULL);
+	world_update(&w,
+		     "{'kind':'ConfigMap','metadata':{'name':'b','namespace':'default',"
+		     "'ownerReferences':[{'apiVersion':'v1','kind':'ConfigMap','name':'a','uid':"
+		     "'uid-a','blockOwnerDeletion':true}]}}",
+		     "", NULL);
 	world_settle(&w);
 	assert_string_equal(left(&w), "");
 }
@@ -113,10 +130,12 @@ static void a_deployment_takes_its_pods_along(void **state)
 	auto_with(world_fini) struct world w;
 
 	setup(&w);
-	world_create(&w, "{'apiVersion':'apps/v1','kind':'Deployment','metadata':{'name':'web',"
-			 "'namespace':'default'},'spec':{'replicas':3,'selector':{'matchLabels':{"
-			 "'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},'spec':{"
-			 "'containers':[{'name':'a','image':'b'}]}}}}", NULL);
+	world_create(&w,
+		     "{'apiVersion':'apps/v1','kind':'Deployment','metadata':{'name':'web',"
+		     "'namespace':'default'},'spec':{'replicas':3,'selector':{'matchLabels':{"
+		     "'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},'spec':{"
+		     "'containers':[{'name':'a','image':'b'}]}}}}",
+		     NULL);
 	world_settle(&w);
 	assert_int_equal(world_count(&w, "pods"), 3);
 	world_delete(&w, "deployments.apps", "default", "web", -1, "Background");

@@ -32,11 +32,14 @@ static void a_new_one_is_furnished(void **state)
 			    "create configmaps n/kube-root-ca.crt\n");
 	world_settle(&w);
 	assert_string_equal(world_reconcile(&w, &controller_namespace, "", "n", true), "");
-	assert_non_null(strstr(world_print(&w, world_get(&w, "configmaps", "n", "kube-root-ca.crt")),
-			       "\"ca.crt\":\"PEM\""));
+	assert_non_null(
+		strstr(world_print(&w, world_get(&w, "configmaps", "n", "kube-root-ca.crt")),
+		       "\"ca.crt\":\"PEM\""));
 	/* What somebody took away or changed comes back. */
-	world_update(&w, "{'kind':'ConfigMap','metadata':{'name':'kube-root-ca.crt','namespace':'n'},"
-			 "'data':{'ca.crt':'other'}}", "", NULL);
+	world_update(&w,
+		     "{'kind':'ConfigMap','metadata':{'name':'kube-root-ca.crt','namespace':'n'},"
+		     "'data':{'ca.crt':'other'}}",
+		     "", NULL);
 	world_delete(&w, "serviceaccounts", "n", "default", -1, NULL);
 	assert_string_equal(world_reconcile(&w, &controller_namespace, "", "n", true),
 			    "create serviceaccounts n/default\n"
@@ -50,10 +53,14 @@ static void the_end_empties_it(void **state)
 	setup(&w);
 	world_create(&w, "{'kind':'Namespace','metadata':{'name':'n'}}", NULL);
 	world_settle(&w);
-	world_create(&w, "{'kind':'ConfigMap','metadata':{'name':'c','namespace':'n',"
-			 "'finalizers':['example.com/x']}}", NULL);
-	world_create(&w, "{'kind':'Pod','metadata':{'name':'p','namespace':'n'},'spec':{'nodeName':"
-			 "'node','containers':[{'name':'a','image':'b'}]}}", NULL);
+	world_create(&w,
+		     "{'kind':'ConfigMap','metadata':{'name':'c','namespace':'n',"
+		     "'finalizers':['example.com/x']}}",
+		     NULL);
+	world_create(&w,
+		     "{'kind':'Pod','metadata':{'name':'p','namespace':'n'},'spec':{'nodeName':"
+		     "'node','containers':[{'name':'a','image':'b'}]}}",
+		     NULL);
 	assert_int_equal(world_delete(&w, "namespaces", "", "n", -1, NULL), 0);
 	assert_non_null(strstr(world_print(&w, world_get(&w, "namespaces", "", "n")),
 			       "\"phase\":\"Terminating\""));

@@ -92,8 +92,10 @@ static void silence_leads_to_eviction(void **state)
 
 	/* It is back and says so: the taints go. */
 	w.silent_node = NULL;
-	world_update(&w, "{'kind':'Node','metadata':{'name':'bad'},'status':{'conditions':[{'type':"
-			 "'Ready','status':'True'}]}}", "status", NULL);
+	world_update(&w,
+		     "{'kind':'Node','metadata':{'name':'bad'},'status':{'conditions':[{'type':"
+		     "'Ready','status':'True'}]}}",
+		     "status", NULL);
 	world_settle(&w);
 	assert_false(has(&w, "nodes", "", "bad", "taints"));
 
@@ -147,8 +149,9 @@ static void a_new_node_is_freed_by_its_first_word(void **state)
 	world_create(&w, "{'kind':'Node','metadata':{'name':'n'}}", NULL);
 	world_settle(&w);
 	assert_true(has(&w, "nodes", "", "n", "node.kubernetes.io/not-ready"));
-	world_update(&w, "{'kind':'Node','metadata':{'name':'n'},'status':{'conditions':[{'type':"
-			 "'Ready','status':'True'},{'type':'DiskPressure','status':'True'}]}}",
+	world_update(&w,
+		     "{'kind':'Node','metadata':{'name':'n'},'status':{'conditions':[{'type':"
+		     "'Ready','status':'True'},{'type':'DiskPressure','status':'True'}]}}",
 		     "status", NULL);
 	world_settle(&w);
 	assert_false(has(&w, "nodes", "", "n", "node.kubernetes.io/not-ready"));

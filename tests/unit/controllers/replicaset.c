@@ -43,44 +43,60 @@ static const struct {
 	{ "nothing to do", 2, { RUNNING("a"), PENDING("a") }, "" },
 	{ "creates only what is missing", 2, { RUNNING("a") }, "create pods default/web-\n" },
 	{ "a finished pod does not count", 1, { FAILED("a") }, "create pods default/web-\n" },
-	{ "a pod on its way out does not count", 1, { RUNNING_AND("a", .deleting = true) },
+	{ "a pod on its way out does not count",
+	  1,
+	  { RUNNING_AND("a", .deleting = true) },
 	  "create pods default/web-\n" },
-	{ "unassigned goes before assigned", 1, { RUNNING("a"), PENDING(NULL) },
+	{ "unassigned goes before assigned",
+	  1,
+	  { RUNNING("a"), PENDING(NULL) },
 	  "delete pods default/pod-1\n" },
-	{ "pending goes before running", 1, { PENDING("a"), RUNNING("b") },
+	{ "pending goes before running",
+	  1,
+	  { PENDING("a"), RUNNING("b") },
 	  "delete pods default/pod-0\n" },
-	{ "not ready goes before ready", 1, { RUNNING("a"), RUNNING_AND("b", .ready = true) },
+	{ "not ready goes before ready",
+	  1,
+	  { RUNNING("a"), RUNNING_AND("b", .ready = true) },
 	  "delete pods default/pod-0\n" },
-	{ "the cheaper one goes first", 1,
+	{ "the cheaper one goes first",
+	  1,
 	  { RUNNING_AND("a", .cost = "5"), RUNNING_AND("b", .cost = "-5") },
 	  "delete pods default/pod-1\n" },
-	{ "the crowded node is thinned", 2,
+	{ "the crowded node is thinned",
+	  2,
 	  { RUNNING("a"), RUNNING("b"), RUNNING("b") },
 	  "delete pods default/pod-1\n" },
-	{ "adopts an orphan", 1, { RUNNING_AND("a", .orphan = true) },
+	{ "adopts an orphan",
+	  1,
+	  { RUNNING_AND("a", .orphan = true) },
 	  "update pods default/pod-0\n" },
-	{ "releases what no longer matches", 1, { RUNNING_AND("a", .other_labels = true) },
+	{ "releases what no longer matches",
+	  1,
+	  { RUNNING_AND("a", .other_labels = true) },
 	  "update pods default/pod-0\ncreate pods default/web-\n" },
 	{ "scales to zero", 0, { RUNNING("a") }, "delete pods default/pod-0\n" },
 };
 
 static void put_pod(struct world *w, size_t i, const struct pod_case *p)
 {
-	world_put(w, arena_printf(
-			     &w->arena,
-			     "{'kind':'Pod','metadata':{'name':'pod-%zu','namespace':'default',"
-			     "'labels':{'app':'%s'}%s%s%s%s%s},'spec':{'containers':[]%s%s%s},'status':"
-			     "{'phase':'%s','conditions':[{'type':'Ready','status':'%s'}]}}",
-			     i, p->other_labels ? "db" : "web",
-			     p->orphan ? "" :
-					 ",'ownerReferences':[{'apiVersion':'apps/v1','kind':"
-					 "'ReplicaSet','name':'web','uid':'uid-web','controller':true}]",
-			     p->deleting ? ",'deletionTimestamp':'2023-11-14T22:13:20Z'" : "",
-			     p->cost ? ",'annotations':{'controller.kubernetes.io/pod-deletion-cost':'" :
-				       "",
-			     p->cost ? p->cost : "", p->cost ? "'}" : "",
-			     p->node ? ",'nodeName':'" : "", p->node ? p->node : "",
-			     p->node ? "'" : "", p->phase, p->ready ? "True" : "False"));
+	world_put(
+		w,
+		arena_printf(
+			&w->arena,
+			"{'kind':'Pod','metadata':{'name':'pod-%zu','namespace':'default',"
+			"'labels':{'app':'%s'}%s%s%s%s%s},'spec':{'containers':[]%s%s%s},'status':"
+			"{'phase':'%s','conditions':[{'type':'Ready','status':'%s'}]}}",
+			i, p->other_labels ? "db" : "web",
+			p->orphan ? ""
+				  : ",'ownerReferences':[{'apiVersion':'apps/v1','kind':"
+				    "'ReplicaSet','name':'web','uid':'uid-web','controller':true}]",
+			p->deleting ? ",'deletionTimestamp':'2023-11-14T22:13:20Z'" : "",
+			p->cost ? ",'annotations':{'controller.kubernetes.io/pod-deletion-cost':'"
+				: "",
+			p->cost ? p->cost : "", p->cost ? "'}" : "", p->node ? ",'nodeName':'" : "",
+			p->node ? p->node : "", p->node ? "'" : "", p->phase,
+			p->ready ? "True" : "False"));
 }
 
 /* The intents as text, with generated suffixes and the report left out. */
@@ -105,18 +121,19 @@ static void worlds_and_intents(void **state)
 		auto_with(world_fini) struct world w;
 
 		world_init(&w);
-		world_put(&w, arena_printf(&w.arena,
-					   "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':{"
-					   "'name':'web','namespace':'default'},'spec':{'replicas':%d,"
-					   "'selector':{'matchLabels':{'app':'web'}},'template':{"
-					   "'metadata':{'labels':{'app':'web'}},'spec':{'containers':["
-					   "{'name':'a','image':'b'}]}}}}",
-					   cases[i].replicas));
+		world_put(&w,
+			  arena_printf(&w.arena,
+				       "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':{"
+				       "'name':'web','namespace':'default'},'spec':{'replicas':%d,"
+				       "'selector':{'matchLabels':{'app':'web'}},'template':{"
+				       "'metadata':{'labels':{'app':'web'}},'spec':{'containers':["
+				       "{'name':'a','image':'b'}]}}}}",
+				       cases[i].replicas));
 		for (size_t k = 0; k < array_size(cases[i].pods) && cases[i].pods[k].phase; k++)
 			put_pod(&w, k, &cases[i].pods[k]);
 
-		char *got = essence(&w, world_reconcile(&w, &controller_replicaset, "default", "web",
-							false));
+		char *got = essence(
+			&w, world_reconcile(&w, &controller_replicaset, "default", "web", false));
 
 		if (strcmp(got, cases[i].intents) != 0)
 			fail_msg("%s: got\n%swanted\n%s", cases[i].name, got, cases[i].intents);
@@ -132,10 +149,11 @@ static void the_status_counts(void **state)
 	world_init(&w);
 	world_put(&w, "{'kind':'Namespace','metadata':{'name':'default'}}");
 	world_put(&w, "{'kind':'Node','metadata':{'name':'a'}}");
-	world_put(&w, "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':{'name':'web',"
-		      "'namespace':'default','generation':3},'spec':{'replicas':2,'selector':{"
-		      "'matchLabels':{'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},"
-		      "'spec':{'containers':[{'name':'a','image':'b'}]}}}}");
+	world_put(&w,
+		  "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':{'name':'web',"
+		  "'namespace':'default','generation':3},'spec':{'replicas':2,'selector':{"
+		  "'matchLabels':{'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},"
+		  "'spec':{'containers':[{'name':'a','image':'b'}]}}}}");
 	put_pod(&w, 0, &ready);
 	put_pod(&w, 1, &pending);
 	world_settle(&w);

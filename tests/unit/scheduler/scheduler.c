@@ -49,25 +49,27 @@ static void teardown(struct bed *b)
 static void put_node(struct bed *b, const char *name, const char *cpu, const char *labels,
 		     const char *spec)
 {
-	world_put(&b->w, arena_printf(&b->w.arena,
-				      "{'kind':'Node','metadata':{'name':'%s','labels':{%s}},'spec':{"
-				      "%s},'status':{'allocatable':{'cpu':'%s','memory':'8Gi',"
-				      "'ephemeral-storage':'100Gi','pods':'110'},'conditions':[{"
-				      "'type':'Ready','status':'True'}]}}",
-				      name, labels, spec, cpu));
+	world_put(&b->w,
+		  arena_printf(&b->w.arena,
+			       "{'kind':'Node','metadata':{'name':'%s','labels':{%s}},'spec':{"
+			       "%s},'status':{'allocatable':{'cpu':'%s','memory':'8Gi',"
+			       "'ephemeral-storage':'100Gi','pods':'110'},'conditions':[{"
+			       "'type':'Ready','status':'True'}]}}",
+			       name, labels, spec, cpu));
 }
 
 static void create_pod(struct bed *b, const char *name, const char *cpu, const char *spec)
 {
 	struct status st = { 0 };
 
-	if (world_create(&b->w,
-			 arena_printf(&b->w.arena,
-				      "{'kind':'Pod','metadata':{'name':'%s','namespace':'default'},"
-				      "'spec':{%s%s'containers':[{'name':'a','image':'b','resources':{"
-				      "'requests':{'cpu':'%s'}}}]}}",
-				      name, spec, spec[0] ? "," : "", cpu),
-			 &st) == NULL)
+	if (world_create(
+		    &b->w,
+		    arena_printf(&b->w.arena,
+				 "{'kind':'Pod','metadata':{'name':'%s','namespace':'default'},"
+				 "'spec':{%s%s'containers':[{'name':'a','image':'b','resources':{"
+				 "'requests':{'cpu':'%s'}}}]}}",
+				 name, spec, spec[0] ? "," : "", cpu),
+		    &st) == NULL)
 		fail_msg("%s: %s", name, st.message);
 }
 
@@ -106,9 +108,8 @@ static const struct node_case small = { "n2", "100m", "", "" };
 static const struct node_case tainted = {
 	"n3", "4", "", "'taints':[{'key':'k','value':'v','effect':'NoSchedule'}]"
 };
-static const struct node_case soft = {
-	"n4", "4", "", "'taints':[{'key':'k','effect':'PreferNoSchedule'}]"
-};
+static const struct node_case soft = { "n4", "4", "",
+				       "'taints':[{'key':'k','effect':'PreferNoSchedule'}]" };
 static const struct node_case cordoned = { "n5", "4", "", "'unschedulable':true" };
 static const struct node_case ssd = { "n6", "4", "'disk':'ssd','size':'7'", "" };
 
@@ -120,50 +121,83 @@ static const struct {
 	const struct node_case *nodes[4];
 	const char *cpu, *spec, *outcome;
 } cases[] = {
-	{ "no nodes at all", { NULL }, "1", "",
+	{ "no nodes at all",
+	  { NULL },
+	  "1",
+	  "",
 	  "status pods default/p\nevent pods default/p Warning FailedScheduling: no nodes available "
 	  "to schedule pods\n" },
-	{ "the one that has room", { &small, &plain }, "1", "",
+	{ "the one that has room",
+	  { &small, &plain },
+	  "1",
+	  "",
 	  "bind pods default/p n1\nevent pods default/p Normal Scheduled: Successfully assigned "
 	  "default/p to n1\n" },
-	{ "reasons are counted", { &small, &tainted, &cordoned }, "1", "",
+	{ "reasons are counted",
+	  { &small, &tainted, &cordoned },
+	  "1",
+	  "",
 	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/3 nodes are "
 	  "available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were "
 	  "unschedulable.\n" },
-	{ "a taint is tolerated", { &tainted }, "1",
+	{ "a taint is tolerated",
+	  { &tainted },
+	  "1",
 	  "'tolerations':[{'key':'k','operator':'Equal','value':'v','effect':'NoSchedule'}]",
 	  "bind pods default/p n3\nevent pods default/p Normal Scheduled: Successfully assigned "
 	  "default/p to n3\n" },
-	{ "another value is not", { &tainted }, "1",
+	{ "another value is not",
+	  { &tainted },
+	  "1",
 	  "'tolerations':[{'key':'k','operator':'Equal','value':'w','effect':'NoSchedule'}]",
 	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/1 nodes are "
 	  "available: 1 node(s) had untolerated taint(s).\n" },
-	{ "a soft taint only repels", { &soft, &plain }, "1", "",
+	{ "a soft taint only repels",
+	  { &soft, &plain },
+	  "1",
+	  "",
 	  "bind pods default/p n1\nevent pods default/p Normal Scheduled: Successfully assigned "
 	  "default/p to n1\n" },
-	{ "a node selector", { &plain, &ssd }, "1", "'nodeSelector':{'disk':'ssd'}",
+	{ "a node selector",
+	  { &plain, &ssd },
+	  "1",
+	  "'nodeSelector':{'disk':'ssd'}",
 	  "bind pods default/p n6\nevent pods default/p Normal Scheduled: Successfully assigned "
 	  "default/p to n6\n" },
-	{ "nobody has the label", { &plain }, "1", "'nodeSelector':{'disk':'ssd'}",
+	{ "nobody has the label",
+	  { &plain },
+	  "1",
+	  "'nodeSelector':{'disk':'ssd'}",
 	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/1 nodes are "
 	  "available: 1 node(s) didn't match Pod's node affinity/selector.\n" },
-	{ "required affinity", { &plain, &ssd }, "1",
-	  AFFINITY("required", "{'nodeSelectorTerms':[{'matchExpressions':[{'key':'size','operator':"
-			       "'Gt','values':['5']}]}]}"),
+	{ "required affinity",
+	  { &plain, &ssd },
+	  "1",
+	  AFFINITY("required",
+		   "{'nodeSelectorTerms':[{'matchExpressions':[{'key':'size','operator':"
+		   "'Gt','values':['5']}]}]}"),
 	  "bind pods default/p n6\nevent pods default/p Normal Scheduled: Successfully assigned "
 	  "default/p to n6\n" },
-	{ "affinity by name", { &plain, &ssd }, "1",
+	{ "affinity by name",
+	  { &plain, &ssd },
+	  "1",
 	  AFFINITY("required", "{'nodeSelectorTerms':[{'matchFields':[{'key':'metadata.name',"
 			       "'operator':'In','values':['n1']}]}]}"),
 	  "bind pods default/p n1\nevent pods default/p Normal Scheduled: Successfully assigned "
 	  "default/p to n1\n" },
-	{ "preferred affinity", { &plain, &ssd }, "1",
+	{ "preferred affinity",
+	  { &plain, &ssd },
+	  "1",
 	  AFFINITY("preferred", "[{'weight':50,'preference':{'matchExpressions':[{'key':'disk',"
 				"'operator':'In','values':['ssd']}]}}]"),
 	  "bind pods default/p n6\nevent pods default/p Normal Scheduled: Successfully assigned "
 	  "default/p to n6\n" },
 	{ "another scheduler's pod", { &plain }, "1", "'schedulerName':'mine'", "" },
-	{ "a gated pod waits", { &plain }, "1", "'schedulingGates':[{'name':'example.com/g'}]", "" },
+	{ "a gated pod waits",
+	  { &plain },
+	  "1",
+	  "'schedulingGates':[{'name':'example.com/g'}]",
+	  "" },
 };
 
 static void one_pod_among_nodes(void **state)
@@ -230,13 +264,14 @@ static void pods_of_one_owner_are_spread(void **state)
 		put_node(&b, arena_printf(&b.w.arena, "n%d", i), "4", "", "");
 	for (int i = 0; i < 9; i++)
 		world_put(&b.w,
-			  arena_printf(&b.w.arena,
-				       "{'kind':'Pod','metadata':{'name':'p%d','namespace':'default',"
-				       "'ownerReferences':[{'apiVersion':'apps/v1','kind':'ReplicaSet',"
-				       "'name':'r','uid':'r','controller':true}]},'spec':{"
-				       "'schedulerName':'default-scheduler','containers':[{'name':'a',"
-				       "'image':'b'}]},'status':{'phase':'Pending'}}",
-				       i));
+			  arena_printf(
+				  &b.w.arena,
+				  "{'kind':'Pod','metadata':{'name':'p%d','namespace':'default',"
+				  "'ownerReferences':[{'apiVersion':'apps/v1','kind':'ReplicaSet',"
+				  "'name':'r','uid':'r','controller':true}]},'spec':{"
+				  "'schedulerName':'default-scheduler','containers':[{'name':'a',"
+				  "'image':'b'}]},'status':{'phase':'Pending'}}",
+				  i));
 	run(&b);
 	for (int i = 0; i < 9; i++)
 		on[node_of(&b, arena_printf(&b.w.arena, "p%d", i))[1] - '0']++;
@@ -251,13 +286,14 @@ static void ports_of_the_host_are_taken_once(void **state)
 	setup(&b);
 	put_node(&b, "n1", "4", "", "");
 	for (int i = 0; i < 2; i++)
-		world_put(&b.w, arena_printf(&b.w.arena,
-					     "{'kind':'Pod','metadata':{'name':'p%d','namespace':"
-					     "'default'},'spec':{'schedulerName':'default-scheduler',"
-					     "'containers':[{'name':'a','image':'b','ports':[{"
-					     "'containerPort':80,'hostPort':80,'protocol':'TCP'}]}]},"
-					     "'status':{'phase':'Pending'}}",
-					     i));
+		world_put(&b.w,
+			  arena_printf(&b.w.arena,
+				       "{'kind':'Pod','metadata':{'name':'p%d','namespace':"
+				       "'default'},'spec':{'schedulerName':'default-scheduler',"
+				       "'containers':[{'name':'a','image':'b','ports':[{"
+				       "'containerPort':80,'hostPort':80,'protocol':'TCP'}]}]},"
+				       "'status':{'phase':'Pending'}}",
+				       i));
 	assert_non_null(strstr(run(&b), "0/1 nodes are available: 1 node(s) didn't have free ports "
 					"for the requested pod ports."));
 }

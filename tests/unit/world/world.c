@@ -96,7 +96,8 @@ ProtobufCMessage *world_message(struct world *w, const char *text, const struct 
 
 	if (kind == NULL)
 		fail_msg("%s: no kind %s", json, name);
-	if (json_read_message(kind->descriptor, bytes_str(json), &w->arena, &read, &message, &st) < 0)
+	if (json_read_message(kind->descriptor, bytes_str(json), &w->arena, &read, &message, &st) <
+	    0)
 		fail_msg("%s: %s", json, st.message);
 	*ret_kind = kind;
 	return message;
@@ -436,8 +437,8 @@ int world_apply(struct world *w, const struct intents *intents, struct status *s
 			if (strcmp(a->resource, b->resource) == 0 &&
 			    strcmp(a->namespace_, b->namespace_) == 0 &&
 			    strcmp(a->name, b->name) == 0)
-				fail_msg("a plan writes %s %s/%s twice", a->resource,
-					 a->namespace_, a->name);
+				fail_msg("a plan writes %s %s/%s twice", a->resource, a->namespace_,
+					 a->name);
 		}
 	commit(w, &plan);
 	return 0;

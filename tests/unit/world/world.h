@@ -49,6 +49,6 @@ char *world_reconcile(struct world *w, const struct controller *c, const char *n
 		      const char *name, bool events);
 /* Applies intents the way the leader does: admission, then one plan. 0, or what was refused. */
 int world_apply(struct world *w, const struct intents *intents, struct status *st);
-/* Runs all controllers on everything, again and again, until nothing changes; then the earliest time
- * somebody asked for (0: nobody). Fails the test after 200 rounds. */
+/* Runs all controllers on everything, again and again, until nothing changes; then the earliest
+ * time somebody asked for (0: nobody). Fails the test after 200 rounds. */
 int64_t world_settle(struct world *w);
