@@ -187,8 +187,8 @@ static bool receive(int fd, void *data, size_t n, int timeout_ms)
 	return poll(&p, 1, timeout_ms) == 1 && recv(fd, data, n, MSG_WAITALL) == (ssize_t)n;
 }
 
-/* One write at member i on a connection that is made if need be. */
-static bool try_write(int *fd, unsigned i)
+/* One request to member i on a connection that is made if need be. */
+static bool ask(int *fd, unsigned i, uint64_t id)
 {
 	struct buf out = { 0 };
 	uint8_t reply[16];
@@ -198,7 +198,7 @@ static bool try_write(int *fd, unsigned i)
 		*fd = dial(i);
 	if (*fd < 0)
 		return false;
-	put_request(&out, 1);
+	put_request(&out, id);
 	good = send_all(*fd, &out) && receive(*fd, reply, sizeof(reply), 5000);
 	buf_fini(&out);
 	if (!good) {
@@ -213,23 +213,20 @@ static bool try_write(int *fd, unsigned i)
 static unsigned find_leader(int fds[LOG_MEMBERS])
 {
 	for (unsigned i = 0;; i = (i + 1) % LOG_MEMBERS) {
-		if (b.pids[i] > 0 && try_write(&fds[i], i))
+		if (b.pids[i] > 0 && ask(&fds[i], i, 1))
 			return i;
 		poll(NULL, 0, 1);
 	}
 }
 
-/* All members have joined once the other two, too, refuse writes as followers and the log goes on without one. */
+/* Until somebody leads all of them. */
 static unsigned wait_for_cluster(int fds[LOG_MEMBERS])
 {
-	unsigned leader = find_leader(fds);
-	uint64_t end_ns = now_ns() + 2000000000ull;
-
-	while (now_ns() < end_ns) {
-		leader = find_leader(fds);
-		poll(NULL, 0, 20);
+	for (unsigned i = 0;; i = (i + 1) % LOG_MEMBERS) {
+		if (ask(&fds[i], i, LOG_MEMBER_STATUS))
+			return i;
+		poll(NULL, 0, 10);
 	}
-	return leader;
 }
 
 /* --- throughput ---------------------------------------------------------------------------- */

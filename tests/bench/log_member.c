@@ -44,8 +44,7 @@ static struct {
 	uint64_t applied;
 	struct client **dirty;
 	size_t n_dirty, cap_dirty;
-	unsigned next_step; /* Of adding members. */
-	bool step_under_way;
+	bool step_under_way; /* Of adding members. */
 } m;
 
 /* --- state machine ------------------------------------------------------------------- */
@@ -255,6 +254,17 @@ static void add_write(struct client *c, uint64_t id, struct bytes value)
 		flush_batch();
 }
 
+/* Leading, with all members as voters who are connected. */
+static bool complete(void)
+{
+	struct consensus_member members[8];
+	size_t n = consensus_members(m.consensus, members, array_size(members)), good = 0;
+
+	for (size_t i = 0; i < n && i < array_size(members); i++)
+		good += members[i].role == CONSENSUS_VOTER && members[i].connected;
+	return good == LOG_MEMBERS && consensus_leading(m.consensus);
+}
+
 static void on_alloc(uv_handle_t *h, size_t n, uv_buf_t *ret_buf)
 {
 	struct client *c = container_of((uv_tcp_t *)h, struct client, tcp);
@@ -283,8 +293,11 @@ static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
 		}
 		if (c->in.len - at < size)
 			break;
-		add_write(c, le_get64(c->in.data + at + 4),
-			  bytes_of(c->in.data + at + 12, size - 12));
+		if (le_get64(c->in.data + at + 4) == LOG_MEMBER_STATUS)
+			answer(c, LOG_MEMBER_STATUS, complete() ? 0 : -EAGAIN);
+		else
+			add_write(c, le_get64(c->in.data + at + 4),
+				  bytes_of(c->in.data + at + 12, size - 12));
 		at += size;
 	}
 	buf_consume(&c->in, at);
@@ -309,26 +322,44 @@ static void on_connection(uv_stream_t *listener, int status)
 static void on_step(void *ctx, int rc)
 {
 	(void)ctx;
+	(void)rc; /* What is still missing is asked for again. */
 	m.step_under_way = false;
-	if (rc == 0 || rc == -EEXIST || rc == -EALREADY)
-		m.next_step++;
 }
 
-/* Member 1 adds the others: each is added, made standby, made voter. */
+/* The role of member id: enum consensus_member_role, or -1. */
+static int role_of(uint64_t id)
+{
+	struct consensus_member members[8];
+	size_t n = consensus_members(m.consensus, members, array_size(members));
+
+	for (size_t i = 0; i < n && i < array_size(members); i++)
+		if (members[i].id == id)
+			return (int)members[i].role;
+	return -1;
+}
+
+static uint64_t next_to_grow(void)
+{
+	for (uint64_t id = 1; id <= LOG_MEMBERS; id++)
+		if (role_of(id) != CONSENSUS_VOTER)
+			return id;
+	return 0;
+}
+
+/* Whoever leads adds the others: each is added, made standby, made voter. */
 static void grow(void)
 {
-	uint64_t id = 2 + m.next_step / 3;
-	int rc;
+	uint64_t id = next_to_grow();
+	int role = role_of(id), rc;
 
-	if (m.config->id != 1 || id > LOG_MEMBERS || m.step_under_way ||
-	    !consensus_leading(m.consensus))
+	if (id == 0 || m.step_under_way || !consensus_leading(m.consensus))
 		return;
 	m.step_under_way = true;
-	if (m.next_step % 3 == 0)
+	if (role < 0)
 		rc = consensus_member_add(m.consensus, id, m.config->addresses[id - 1], on_step, NULL);
 	else
 		rc = consensus_member_assign(m.consensus, id,
-					     m.next_step % 3 == 1 ? CONSENSUS_STANDBY : CONSENSUS_VOTER,
+					     role == CONSENSUS_SPARE ? CONSENSUS_STANDBY : CONSENSUS_VOTER,
 					     on_step, NULL);
 	if (rc < 0)
 		on_step(NULL, rc);

@@ -1,7 +1,8 @@
 /* A member of a log cluster as a process of its own, for benchmarks: its clients come
  * over plain TCP, its peers over TLS. All writes of one turn become one entry.
  *
- * Request: u32 length of all, u64 id, value. Answer: u64 id, i64 rc. */
+ * Request: u32 length of all, u64 id, value. Answer: u64 id, i64 rc. The id
+ * LOG_MEMBER_STATUS writes nothing and asks whether this member leads a complete cluster. */
 #pragma once
 
 #include <stdint.h>
@@ -9,6 +10,7 @@
 #include "tests/unit/consensus/pki.h"
 
 #define LOG_MEMBERS 3
+#define LOG_MEMBER_STATUS UINT64_MAX
 
 struct log_member {
 	uint64_t id;

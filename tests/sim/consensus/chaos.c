@@ -158,12 +158,21 @@ static void trouble(struct world *w)
 		change_members(w);
 }
 
+static void restart_missing(struct world *w)
+{
+	for (unsigned i = 0; i < w->options.nodes && w->violation[0] == '\0'; i++)
+		if (w->nodes[i].replica == NULL)
+			node_start(&w->nodes[i]);
+}
+
 /* Steps are not taken one by one from here: a few virtual milliseconds at a time, as many draws as
  * events would have made. */
 static void live(struct world *w, uint64_t end_ms, bool chaos, bool clients)
 {
 	while (w->violation[0] == '\0' && world_ms(w) < end_ms) {
 		world_run(w, world_ms(w) + 1);
+		if (!chaos && world_ms(w) % 1000 == 0)
+			restart_missing(w);
 		for (int k = 0; k < 2 && w->violation[0] == '\0'; k++) {
 			if (clients && world_chance(w, 8))
 				write_some(w);
@@ -192,13 +201,6 @@ static void heal(struct world *w)
 		if (n->replica == NULL)
 			node_start(n);
 	}
-}
-
-static void restart_missing(struct world *w)
-{
-	for (unsigned i = 0; i < w->options.nodes && w->violation[0] == '\0'; i++)
-		if (w->nodes[i].replica == NULL)
-			node_start(&w->nodes[i]);
 }
 
 static void check_same_end(struct world *w)

@@ -109,6 +109,8 @@ void world_log(struct world *w, const char *fmt, ...)
 	putchar('\n');
 }
 
+static void after_step(struct node *n);
+
 /* --- the host of a replica ----------------------------------------------------------- */
 
 static struct node *node_of(struct replica_host *h)
@@ -280,6 +282,22 @@ static void host_fatal(struct replica_host *h, int exit_code, const char *why)
 	/* A disk that lies is one thing, a broken promise of the core another. */
 	if (exit_code != CONSENSUS_EXIT_STORAGE && !sim_fs_is_dead(n->fs))
 		world_violate(n->world, "node %u exits with %d: %s", n->number, exit_code, why);
+	if (n->world->exit_jump_set)
+		longjmp(n->world->exit_jump, 1);
+}
+
+/* Let node n do something; what it holds is lost when it must end in the middle of it. */
+static void run_node(struct node *n, void (*what)(struct node *n, void *arg), void *arg)
+{
+	struct world *w = n->world;
+
+	w->running = n;
+	if (setjmp(w->exit_jump) == 0) {
+		w->exit_jump_set = true;
+		what(n, arg);
+	}
+	w->exit_jump_set = false;
+	after_step(w->running);
 }
 
 /* --- the state machine --------------------------------------------------------------- */
@@ -439,7 +457,7 @@ void world_bootstrap(struct world *w)
 		bootstrap_node(&w->nodes[i]);
 }
 
-void node_start(struct node *n)
+static void start(struct node *n, void *arg)
 {
 	struct world *w = n->world;
 	char address[16];
@@ -463,6 +481,7 @@ void node_start(struct node *n)
 		.snapshot_chunk_bytes = 2048,
 	};
 
+	(void)arg;
 	address_of(n->number, address);
 	n->incarnation++;
 	n->dying = n->power_lost = n->leading = n->disk_busy = false;
@@ -484,6 +503,11 @@ void node_start(struct node *n)
 		oracle_started(n);
 	}
 	status_fini(&st);
+}
+
+void node_start(struct node *n)
+{
+	run_node(n, start, NULL);
 }
 
 void node_crash(struct node *n, bool power)
@@ -514,8 +538,13 @@ void node_crash(struct node *n, bool power)
 
 static void after_step(struct node *n)
 {
-	if (n->replica == NULL)
+	if (n->replica == NULL) {
+		/* It ended before it had begun. */
+		if (n->dying && sim_fs_is_dead(n->fs))
+			sim_fs_power_cut(n->fs);
+		n->dying = false;
 		return;
+	}
 	if (!n->dying)
 		replica_turn(n->replica);
 	if (n->dying || sim_fs_is_dead(n->fs))
@@ -577,9 +606,9 @@ static void run_frame(struct node *n, struct event *e)
 		world_violate(w, "node %u did not understand node %u", n->number, e->from);
 }
 
-static void run_event(struct world *w, struct event *e)
+static void run_event(struct node *n, void *arg)
 {
-	struct node *n = &w->nodes[e->node];
+	struct event *e = arg;
 	bool current = node_runs(n) && n->incarnation == e->incarnation;
 
 	switch (e->kind) {
@@ -608,7 +637,13 @@ static void run_event(struct world *w, struct event *e)
 	case EVENT_TURN:
 		break;
 	}
-	after_step(n);
+}
+
+static void run_next_event(struct world *w)
+{
+	struct event *e = next_event(w);
+
+	run_node(&w->nodes[e->node], run_event, e);
 	free(e->frame);
 	free(e);
 }
@@ -626,14 +661,14 @@ static struct node *next_to_tick(struct world *w)
 	return first;
 }
 
-static void tick(struct node *n)
+static void tick(struct node *n, void *arg)
 {
 	struct world *w = n->world;
 	bool fine = (w->options.guard_off & 1u << GUARD_TICK) == 0;
 
+	(void)arg;
 	n->next_tick_ns = w->source.now_ns + (fine ? 10 : 40) * MS;
 	replica_tick(n->replica);
-	after_step(n);
 }
 
 /* One event or tick that is due by at_ns; false when there is none. */
@@ -651,9 +686,9 @@ static bool step(struct world *w, uint64_t at_ns)
 	if (due_ns > w->source.now_ns)
 		w->source.now_ns = due_ns;
 	if (tick_ns <= event_ns)
-		tick(n);
+		run_node(n, tick, NULL);
 	else
-		run_event(w, next_event(w));
+		run_next_event(w);
 	oracle_step(w);
 	return true;
 }
@@ -721,10 +756,11 @@ static void on_outcome(void *ctx, int rc)
 	free(c);
 }
 
-uint64_t node_propose(struct node *n, size_t bytes)
+static void propose(struct node *n, void *arg)
 {
 	struct world *w = n->world;
 	struct command *c;
+	size_t bytes = *(size_t *)arg;
 	uint64_t number = ++w->n_commands;
 	uint8_t *data;
 
@@ -743,12 +779,18 @@ uint64_t node_propose(struct node *n, size_t bytes)
 	w->source.base.random(&w->source.base, data + sizeof(number), (bytes - sizeof(number)) / 2);
 	c = xmalloc(sizeof(*c));
 	*c = (struct command){ w, number };
+	w->proposed = number;
 	if (replica_propose(n->replica, data, bytes, on_outcome, c) < 0) {
 		free(c);
-		return 0;
+		w->proposed = 0;
 	}
-	after_step(n);
-	return number;
+}
+
+uint64_t node_propose(struct node *n, size_t bytes)
+{
+	n->world->proposed = 0;
+	run_node(n, propose, &bytes);
+	return n->world->proposed;
 }
 
 bool world_is_acked(const struct world *w, uint64_t command)
@@ -758,10 +800,18 @@ bool world_is_acked(const struct world *w, uint64_t command)
 
 /* --- life ---------------------------------------------------------------------------- */
 
+/* The source steps by a constant: neighbouring seeds must not lie on one path. */
+static uint64_t mix(uint64_t x)
+{
+	x = (x + 1) * 0xff51afd7ed558ccdull;
+	x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ull;
+	return x ^ x >> 33;
+}
+
 void world_init(struct world *w, const struct world_options *options)
 {
 	*w = (struct world){ .options = *options, .latency_ms = 10 };
-	seeded_source_init(&w->source, options->seed * 0x9e3779b97f4a7c15ull + 0x1234567);
+	seeded_source_init(&w->source, mix(options->seed));
 	w->source.now_ns = 1000 * MS;
 	world_connect_all(w);
 	for (unsigned i = 0; i < options->nodes; i++) {

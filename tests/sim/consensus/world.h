@@ -2,6 +2,8 @@
  * network that loses, repeats, delays and cuts. One world per process. */
 #pragma once
 
+#include <setjmp.h>
+
 #include "common/base/source.h"
 #include "controlplane/consensus/frame.h"
 #include "controlplane/consensus/replica.h"
@@ -65,7 +67,12 @@ struct world {
 	size_t n_heap, cap_heap;
 	uint64_t sequence;
 
-	bool chaos, clients, fifo;
+	/* A process that must end does not return from where it noticed. */
+	jmp_buf exit_jump;
+	bool exit_jump_set;
+	struct node *running;
+
+	bool fifo;
 	bool up[NODES_MAX][NODES_MAX];
 	uint64_t last_delivery_ns[NODES_MAX][NODES_MAX];
 	unsigned drop_percent, repeat_percent, latency_ms;
@@ -82,6 +89,7 @@ struct world {
 	size_t n_acked, cap_acked;
 	uint64_t *leader_of_term; /* [term] id */
 	size_t cap_terms;
+	uint64_t proposed; /* The last one, 0 if it was refused. */
 	uint64_t n_commands, n_unknown, n_crashes, n_power_cuts, n_changes, n_reads, n_snapshots;
 	size_t frame_max, acked_position, acked_checked;
 	char violation[VIOLATION_SIZE];
