@@ -16,7 +16,7 @@ net() { # NAMESPACE COMMAND...: ip netns exec would hide /sys/fs/cgroup; nsenter
 in_background() { # NAMESPACE COMMAND...: sets started to its pid, which is no shell's
 	local name=$1
 	shift
-	nsenter --net="/run/netns/$tag-$name" "$@" &
+	nsenter --net="/run/netns/$tag-$name" "$@" <&0 &
 	started=$!
 	pids+=($started)
 }
