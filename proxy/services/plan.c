@@ -157,7 +157,7 @@ static void put_cluster_ips(const struct service *s, const struct service_port *
 	for (size_t i = 0; i < s->n_cluster_ips; i++) {
 		const struct ip *ip = &s->cluster_ips[i];
 
-		if (ip->len != 4)
+		if (ip->len != 4 || (port->port == 53 && ip_equal(ip, &ctx->dns)))
 			continue;
 		bool drop = s->local_internal && all->n > 0;
 

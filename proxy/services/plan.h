@@ -9,6 +9,7 @@
 
 struct plan_context {
 	const char *node; /* Our own name, for the Local policies. */
+	struct ip dns;    /* Port 53 of this address leads to our own server, whatever a Service says. */
 	/* The value an element has now; false if there is none. */
 	bool (*lookup)(void *arg, const struct element *key, uint64_t *ret_value);
 	void *arg;

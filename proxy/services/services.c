@@ -15,6 +15,7 @@
 struct services {
 	struct world *world;
 	char *node;
+	struct ip dns; /* Redirected; len 0: none. */
 	struct nft_skeleton skeleton;
 	struct netlink netlink;
 	struct rules *rules;
@@ -105,6 +106,7 @@ static void plan_redirects(struct services *s, const struct services_config *con
 
 	if (ip_parse(config->dns_address, &from) && ip_parse(config->dns_listen, &to) &&
 	    from.len == 4 && to.len == 4) {
+		s->dns = from;
 		plan_redirect(from.bytes, to.bytes, PROTOCOL_UDP, 53, &want);
 		plan_redirect(from.bytes, to.bytes, PROTOCOL_TCP, 53, &want);
 	}
@@ -157,7 +159,7 @@ void services_destroy(struct services *s)
 
 static void plan(struct services *s, struct service *service)
 {
-	struct plan_context ctx = { s->node, lookup, s };
+	struct plan_context ctx = { s->node, s->dns, lookup, s };
 	struct rules_part *part = service->plan;
 	struct elements want = { 0 };
 

@@ -109,7 +109,7 @@ static void test_plans(void **state)
 {
 	for (size_t i = 0; i < array_size(cases); i++) {
 		struct rules *rules = rules_create();
-		struct plan_context ctx = { "n1", lookup_rules, rules };
+		struct plan_context ctx = { .node = "n1", .lookup = lookup_rules, .arg = rules };
 		auto_with(elements_fini) struct elements got = { 0 };
 		auto_with(buf_fini) struct buf text = { 0 };
 		struct world w;
@@ -169,7 +169,7 @@ static void assert_changes(struct rules *rules, const char *want)
 
 static void assert_step(struct table *t, const char *slice, const char *want)
 {
-	struct plan_context ctx = { "n1", lookup_rules, t->rules };
+	struct plan_context ctx = { .node = "n1", .lookup = lookup_rules, .arg = t->rules };
 	struct elements list = { 0 };
 
 	support_put(&t->world, slice);
