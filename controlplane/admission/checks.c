@@ -72,7 +72,8 @@ static bool add(struct checks *c, const char *type, const struct field *f, const
 }
 
 /* "TITLE: detail", or "TITLE" when there is no detail. */
-static char *with_detail(struct checks *c, const char *title, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static char *with_detail(struct checks *c, const char *title,
+							       const char *fmt, va_list args)
 {
 	char *detail = arena_vprintf(c->arena, fmt, args);
 
@@ -90,8 +91,8 @@ bool check_required(struct checks *c, const struct field *f, const char *fmt, ..
 	return add(c, "FieldValueRequired", f, message);
 }
 
-static bool invalid(struct checks *c, const struct field *f, const char *text, const char *fmt,
-		    va_list args)
+__attribute__((format(printf, 4, 0))) static bool
+invalid(struct checks *c, const struct field *f, const char *text, const char *fmt, va_list args)
 {
 	char *title = arena_printf(c->arena, "Invalid value: %s", text);
 

@@ -386,7 +386,6 @@ static void addresses_and_ports_are_unique(void **state)
 static void deleting_takes_its_time(void **state)
 {
 	auto_with(world_fini) struct world w;
-	auto_with(status_fini) struct status st = { 0 };
 
 	setup(&w);
 	/* Nothing runs yet: gone at once. */
