@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "common/base/alloc.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 
@@ -79,18 +78,10 @@ static void add_wall(struct cluster_clock *c, int64_t wall_ns)
 	cluster_clock_seen(c, median);
 }
 
-struct answer {
-	struct cluster_clock *clock;
-	uint64_t round;
-};
-
 static void on_answer(void *ctx, int rc, const SampanMaster__Message *reply)
 {
-	autofree struct answer *answer = ctx;
-	struct cluster_clock *c = answer->clock;
-
-	if (rc == 0 && reply->clock_reply != NULL && answer->round == c->round)
-		add_wall(c, reply->clock_reply->wall_ns);
+	if (rc == 0 && reply->clock_reply != NULL)
+		add_wall(ctx, reply->clock_reply->wall_ns);
 }
 
 void cluster_clock_ask(struct cluster_clock *c, bool begins)
@@ -100,7 +91,9 @@ void cluster_clock_ask(struct cluster_clock *c, bool begins)
 	if (!begins && now - c->asked_mono_ns < ASK_AGAIN_NS)
 		return;
 	c->asked_mono_ns = now;
-	c->round++;
+	/* Answers to the round before would count twice. */
+	for (size_t i = 0; i < array_size(c->calls); i++)
+		rpc_cancel(c->rpc, c->calls[i]);
 	c->n_walls = 0;
 	c->n_members = c->link->members(c->link->ctx, members, array_size(members));
 	if (c->n_members > array_size(members))
@@ -113,10 +106,8 @@ void cluster_clock_ask(struct cluster_clock *c, bool begins)
 	for (size_t i = 0; i < c->n_members; i++) {
 		SampanMaster__Message message = SAMPAN_MASTER__MESSAGE__INIT;
 		SampanMaster__ClockRequest question = SAMPAN_MASTER__CLOCK_REQUEST__INIT;
-		struct answer *answer = xcalloc(1, sizeof(*answer));
 
-		*answer = (struct answer){ .clock = c, .round = c->round };
 		message.clock = &question;
-		rpc_call(c->rpc, members[i], &message, ASK_TIMEOUT_MS, on_answer, answer);
+		c->calls[i] = rpc_call(c->rpc, members[i], &message, ASK_TIMEOUT_MS, on_answer, c);
 	}
 }

@@ -24,7 +24,7 @@ struct cluster_clock {
 	/* One round of asking. */
 	int64_t walls[16];
 	size_t n_walls, n_members;
-	uint64_t asked_mono_ns, round;
+	uint64_t asked_mono_ns, calls[16]; /* Of the round; those that are over are forgotten by rpc. */
 	bool heard; /* A majority, once. */
 };
 
