@@ -16,6 +16,7 @@
 #include "common/base/source.h"
 #include "common/io/cert_names.h"
 #include "common/io/exchange.h"
+#include "controlplane/consensus/consensus.h"
 #include "controlplane/nodes/http.h"
 #include "controlplane/nodes/internal.h"
 #include "controlplane/trust/trust.h"
@@ -175,8 +176,7 @@ static bool plausible_address(const char *address)
 {
 	return address == NULL || (strlen(address) < 300 && strpbrk(address, " \t\r\n\"=") == NULL);
 }
-
-void join_http(struct nodes *nodes, struct exchange *x)
+static void join_checked(struct nodes *nodes, struct exchange *x)
 {
 	SampanJoin__JoinRequest *r =
 		sampan_join__join_request__unpack(NULL, x->body.len, x->body.data);
@@ -198,4 +198,33 @@ void join_http(struct nodes *nodes, struct exchange *x)
 	status_fini(&st);
 	if (r != NULL)
 		sampan_join__join_request__free_unpacked(r, NULL);
+}
+
+struct joining_read {
+	struct nodes *nodes;
+	struct exchange *x;
+};
+
+static void on_read(void *ctx, int rc, uint64_t term)
+{
+	struct joining_read *read = ctx;
+
+	if (rc < 0)
+		http_status(read->x, 503, "ServiceUnavailable", "no leader at present; try again");
+	else
+		join_checked(read->nodes, read->x);
+	free(read);
+}
+
+/* The token may have been made on another master a moment ago: first catch up. */
+void join_http(struct nodes *nodes, struct exchange *x)
+{
+	struct joining_read *read = xcalloc(1, sizeof(*read));
+
+	*read = (struct joining_read){ nodes, x };
+
+	int rc = consensus_read_index(nodes->config.consensus, on_read, read);
+
+	if (rc < 0)
+		on_read(read, rc, 0);
 }
