@@ -154,7 +154,7 @@ static void trouble(struct world *w)
 	trouble_nodes(w);
 	if (w->options.io_faults)
 		trouble_disks(w);
-	if (w->options.membership && world_chance(w, 300))
+	if (w->options.membership && world_chance(w, 60))
 		change_members(w);
 }
 

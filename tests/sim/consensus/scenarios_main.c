@@ -10,6 +10,18 @@
 
 #define SECONDS_MAX 60
 
+/* Under AddressSanitizer the allocator does not tell how much is in use. */
+#if defined(__SANITIZE_ADDRESS__)
+#define COUNTS_MEMORY false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define COUNTS_MEMORY false
+#endif
+#endif
+#ifndef COUNTS_MEMORY
+#define COUNTS_MEMORY true
+#endif
+
 int parse_rules(const char *text, uint32_t *ret_off)
 {
 	while (*text == 'R') {
@@ -77,6 +89,10 @@ int scenarios_main(const char *name, bool verbose)
 			continue;
 		if (parse_rules(s->without, &off) < 0)
 			abort();
+		if (!COUNTS_MEMORY && (off & 1u << GUARD_ENTRY_MEMORY)) {
+			printf("ok %d - %s # SKIP memory is not counted\n", ++number, s->name);
+			continue;
+		}
 		run(s, 0, verbose, what);
 		failed += what[0] != '\0';
 		printf("%s %d - %s holds%s%s\n", what[0] == '\0' ? "ok" : "not ok", ++number, s->name,

@@ -13,6 +13,7 @@
 
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "controlplane/consensus/link.h"
 #include "tests/unit/consensus/members.h"
 
 static int setup(void **state)
@@ -350,6 +351,184 @@ static void new_certificates_disturb_nobody(void **state)
 	assert_ptr_equal(cluster_leader(c), leader);
 }
 
+/* --- strangers on the port --------------------------------------------------------------- */
+
+struct stranger {
+	struct link *link;
+	bool up, gone;
+};
+
+static void on_stranger_up(struct link *l, uint64_t id)
+{
+	struct stranger *s = link_owner(l);
+
+	assert_int_equal(id, 1);
+	s->up = true;
+	/* Authenticated perhaps, but not speaking our language. */
+	buf_put_str(link_out(l), "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	link_flush(l);
+}
+
+static int64_t on_stranger_data(struct link *l, struct bytes data)
+{
+	(void)l;
+	return (int64_t)data.len;
+}
+
+static void on_stranger_down(struct link *l)
+{
+	struct stranger *s = link_owner(l);
+
+	s->gone = true;
+}
+
+static const struct link_callbacks stranger_callbacks = {
+	.up = on_stranger_up,
+	.data = on_stranger_data,
+	.down = on_stranger_down,
+};
+
+static bool stranger_gone(struct cluster *c, void *ctx)
+{
+	(void)c;
+	return ((struct stranger *)ctx)->gone;
+}
+
+/* A TLS client with a certificate of authority p for name; its end is waited for. */
+static void visit(struct cluster *c, struct pki *p, const char *name, uint64_t id)
+{
+	struct stranger s = { 0 };
+	struct link_contexts contexts;
+	struct consensus_tls tls;
+	char *cert, *key;
+
+	pki_issue(p, name, 86400, &cert, &key);
+	tls = (struct consensus_tls){ bytes_str(c->pki.cert_pem), bytes_str(cert), bytes_str(key) };
+	assert_int_equal(link_contexts_make(&tls, id, &contexts, NULL), 0);
+	s.link = link_dial(&c->loop, &contexts, c->members[0].address, 1000, &stranger_callbacks, &s);
+	assert_true(cluster_until(c, stranger_gone, &s));
+	link_contexts_free(&contexts);
+	free(cert);
+	free(key);
+}
+
+struct raw {
+	uv_tcp_t tcp;
+	uv_connect_t connect;
+	uv_write_t write;
+	uint8_t data[4096];
+	char sink[4096];
+	bool gone;
+};
+
+static void on_raw_closed(uv_handle_t *h)
+{
+	((struct raw *)h->data)->gone = true;
+}
+
+static void on_raw_alloc(uv_handle_t *h, size_t n, uv_buf_t *ret_buf)
+{
+	struct raw *r = h->data;
+
+	(void)n;
+	*ret_buf = uv_buf_init(r->sink, sizeof(r->sink));
+}
+
+static void on_raw_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf)
+{
+	(void)buf;
+	if (n < 0)
+		uv_close((uv_handle_t *)s, on_raw_closed);
+}
+
+static void on_raw_connected(uv_connect_t *req, int status)
+{
+	struct raw *r = req->handle->data;
+	uv_buf_t buf = uv_buf_init((char *)r->data, sizeof(r->data));
+
+	assert_int_equal(status, 0);
+	uv_read_start((uv_stream_t *)&r->tcp, on_raw_alloc, on_raw_read);
+	uv_write(&r->write, (uv_stream_t *)&r->tcp, &buf, 1, NULL);
+}
+
+static bool raw_gone(struct cluster *c, void *ctx)
+{
+	(void)c;
+	return ((struct raw *)ctx)->gone;
+}
+
+/* Bytes that are no TLS, or nothing at all: cut off within the time for a handshake. */
+static void visit_raw(struct cluster *c, uint64_t seed, bool silent)
+{
+	struct raw r = { 0 };
+	struct seeded_source source;
+	struct sockaddr_in at;
+	uint16_t port;
+	char host[64];
+
+	seeded_source_init(&source, seed);
+	source.base.random(&source.base, r.data, sizeof(r.data));
+	assert_int_equal(link_address_split(c->members[0].address, host, sizeof(host), &port), 0);
+	uv_ip4_addr(host, port, &at);
+	uv_tcp_init(&c->loop, &r.tcp);
+	r.tcp.data = &r;
+	if (silent) {
+		/* Connected, and then nothing. */
+		r.data[0] = 0x16; /* A handshake that never continues. */
+		memset(r.data + 1, 0, sizeof(r.data) - 1);
+	}
+	uv_tcp_connect(&r.connect, &r.tcp, (struct sockaddr *)&at, on_raw_connected);
+	assert_true(cluster_until(c, raw_gone, &r));
+}
+
+static void strangers_are_cut_off(void **state)
+{
+	struct cluster *c = *state;
+	struct pki foreign;
+	char one[CONSENSUS_NAME_SIZE];
+
+	pki_init(&foreign);
+	consensus_member_name(1, one);
+	cluster_prepare(c, 1);
+	member_start(&c->members[0]);
+	assert_int_equal(cluster_propose(c, "before"), 0);
+	for (uint64_t seed = 0; seed < 20; seed++)
+		visit_raw(c, seed, seed == 7);
+	/* A master's name from another authority, and a master of ours that says something else than hello. */
+	visit(c, &foreign, one, 1);
+	visit(c, &c->pki, one, 1);
+	assert_int_equal(cluster_propose(c, "after"), 0);
+	cluster_expect_applied(c, 2);
+	pki_fini(&foreign);
+}
+
+static void certificates_must_fit(void **state)
+{
+	struct cluster *c = *state;
+	struct link_contexts contexts;
+	struct status st = { 0 };
+	struct consensus_tls tls;
+	char *cert, *key, *other_cert, *other_key;
+
+	pki_issue(&c->pki, "sampan:master:0000000000000001", 86400, &cert, &key);
+	pki_issue(&c->pki, "system:node:one", 86400, &other_cert, &other_key);
+	tls = (struct consensus_tls){ bytes_str(c->pki.cert_pem), bytes_str(cert), bytes_str(key) };
+	assert_int_equal(link_contexts_make(&tls, 1, &contexts, &st), 0);
+	link_contexts_free(&contexts);
+	assert_int_equal(link_contexts_make(&tls, 2, &contexts, &st), -EINVAL);
+	tls.key = bytes_str(other_key);
+	assert_int_equal(link_contexts_make(&tls, 1, &contexts, &st), -EINVAL);
+	tls.cert = bytes_str(other_cert);
+	assert_int_equal(link_contexts_make(&tls, 1, &contexts, &st), -EINVAL);
+	tls.ca = bytes_str("no certificate");
+	assert_int_equal(link_contexts_make(&tls, 1, &contexts, &st), -EINVAL);
+	status_fini(&st);
+	free(cert);
+	free(key);
+	free(other_cert);
+	free(other_key);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,8 +547,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(recovery_makes_a_cluster_of_the_last_survivor, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(new_certificates_disturb_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(strangers_are_cut_off, setup, teardown),
+		cmocka_unit_test_setup_teardown(certificates_must_fit, setup, teardown),
 	};
 
-	log_init("test", LOG_WARN);
+	log_init("test", LOG_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
