@@ -24,6 +24,8 @@ void reads_init(struct replica *r)
 	list_init(&r->reads.waiting);
 	list_init(&r->reads.asked);
 	list_init(&r->reads.applying);
+	/* An answer to what we asked before a restart must not pass for one to what we ask now. */
+	r->reads.request = source_random_u64(r->host->source);
 }
 
 static void move_all(struct list *from, struct list *to)
