@@ -371,7 +371,7 @@ static void registration_answer(struct registration *g, const SampanMaster__Writ
 	reg.cluster_domain = (char *)cluster->domain;
 	reg.dns_address = (char *)cluster->dns_address;
 	reg.service_cidr = (char *)cluster->service_cidr;
-	reg.pod_cidr = (char *)cluster->pod_cidr;
+	reg.pod_cidr = (char *)o->facts.node->pod_cidr;
 	reg.masters = members_list(nodes, &g->call->arena, &reg.n_masters);
 	reply.register_ = &reg;
 	call_reply(g->call, &reply);
