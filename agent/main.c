@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "agent/agent.h"
+#include "agent/leftovers.h"
 #include "agent/pods/manifests.h"
 #include "agent/pods/pods.h"
 #include "agent/runtime/caps.h"
@@ -29,14 +30,16 @@ static const char *const known_keys[] = { "node", "dir", "ca_file", "cert_file",
 
 struct options {
 	const char *config, *manifest_dir;
+	bool cleanup;
 };
 
 static void usage(FILE *to)
 {
-	fputs("usage: sampan-agent --config FILE [--manifest-dir DIR]\n"
+	fputs("usage: sampan-agent --config FILE [--manifest-dir DIR | --cleanup]\n"
 	      "Runs the pods of one node.\n"
 	      "  --config FILE       agent.conf, as \"sampan join\" writes it\n"
 	      "  --manifest-dir DIR  also run the static pods whose JSON manifests are in DIR\n"
+	      "  --cleanup           end all pods of the node and remove everything of them; the agent is stopped before\n"
 	      "  --help, --version\n",
 		to);
 }
@@ -56,6 +59,8 @@ static int parse_arguments(int argc, char **argv, struct options *o)
 			o->config = argv[++i];
 		else if (strcmp(argv[i], "--manifest-dir") == 0 && i + 1 < argc)
 			o->manifest_dir = argv[++i];
+		else if (strcmp(argv[i], "--cleanup") == 0)
+			o->cleanup = true;
 		else
 			return -EINVAL;
 	}
@@ -265,6 +270,8 @@ static int start(struct agent *a, const struct options *o, struct status *st)
 	objects_dir = xasprintf("%s/objects", a->dir);
 	machine_read(&a->machine, a->dir);
 	rc = cgroups_open(&a->cgroups, conf_get(&a->conf, "cgroup_parent", "/kubepods"), st);
+	if (rc == 0 && o->cleanup)
+		return leftovers_remove(a->dir, &a->cgroups, st);
 	if (rc == 0)
 		rc = network_setup_node(st);
 	if (rc == 0)
@@ -309,6 +316,8 @@ int main(int argc, char **argv)
 		log_error("cannot start", "error=%s", log_quote(st.message ? st.message : "unknown"));
 		return 1;
 	}
+	if (options.cleanup)
+		return 0;
 	log_info("started", "node=%s dir=%s", a->node, log_quote(a->dir));
 	uv_run(&a->loop, UV_RUN_DEFAULT);
 	if (a->renewed) {
