@@ -3,6 +3,7 @@
  *
  *   bench-log-load CLIENTS SECONDS            "writes/s p50 p99 max bad cpu-us-per-write"
  *   bench-log-load --failover KILLS           kill -9 of the leader to the next write, ms: "median p99 max"
+ *   bench-log-load --idle SECONDS             per member: "% of a core, bytes written to disk, RSS KiB"
  *
  * VALUE_BYTES (environment) random bytes per value, 256 if unset. */
 #include <errno.h>
@@ -320,12 +321,50 @@ static void measure_failover(unsigned kills)
 	free(ms);
 }
 
+/* --- doing nothing ------------------------------------------------------------------------------ */
+
+static unsigned long long field_of(pid_t pid, const char *file, const char *name)
+{
+	char path[64], line[256];
+	unsigned long long value = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	f = fopen(path, "r");
+	if (f == NULL)
+		abort();
+	while (fgets(line, sizeof(line), f) != NULL)
+		if (strncmp(line, name, strlen(name)) == 0)
+			value = strtoull(line + strlen(name), NULL, 10);
+	fclose(f);
+	return value;
+}
+
+static void measure_idle(double seconds)
+{
+	int fds[LOG_MEMBERS] = { -1, -1, -1 };
+	unsigned long long written[LOG_MEMBERS];
+	double cpu;
+
+	wait_for_cluster(fds);
+	poll(NULL, 0, 2000); /* Spare segments are made at the start. */
+	for (unsigned i = 0; i < LOG_MEMBERS; i++)
+		written[i] = field_of(b.pids[i], "io", "write_bytes:");
+	cpu = cpu_seconds();
+	poll(NULL, 0, (int)(seconds * 1000));
+	cpu = cpu_seconds() - cpu;
+	for (unsigned i = 0; i < LOG_MEMBERS; i++)
+		printf("%.2f %llu %llu\n", cpu / LOG_MEMBERS / seconds * 100,
+		       field_of(b.pids[i], "io", "write_bytes:") - written[i],
+		       field_of(b.pids[i], "status", "VmRSS:"));
+}
+
 int main(int argc, char **argv)
 {
 	const char *bytes = getenv("VALUE_BYTES");
 
 	if (argc != 3) {
-		fprintf(stderr, "usage: bench-log-load CLIENTS SECONDS | --failover KILLS\n");
+		fprintf(stderr, "usage: bench-log-load CLIENTS SECONDS | --failover KILLS | --idle SECONDS\n");
 		return 2;
 	}
 	b.value_bytes = bytes != NULL ? strtoul(bytes, NULL, 10) : 256;
@@ -334,6 +373,8 @@ int main(int argc, char **argv)
 	start_cluster();
 	if (strcmp(argv[1], "--failover") == 0)
 		measure_failover((unsigned)strtoul(argv[2], NULL, 10));
+	else if (strcmp(argv[1], "--idle") == 0)
+		measure_idle(strtod(argv[2], NULL));
 	else
 		measure((unsigned)strtoul(argv[1], NULL, 10), strtod(argv[2], NULL));
 	fflush(stdout);

@@ -415,7 +415,7 @@ static void truncation_under_a_write(struct world *w)
 	isolate(w, 0);
 	world_join(w, 0, 2);
 	w->disk_ns_of[2] = 4000000000ull;
-	node_propose(&w->nodes[0], 8); /* On its way to the slow disk of 2. */
+	node_propose(&w->nodes[0], 600); /* On its way to the slow disk of 2; nothing else has this size. */
 	pass(w, 20);
 	isolate(w, 0);
 	pass(w, 700);
