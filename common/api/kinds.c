@@ -75,7 +75,7 @@ static const struct kind_subresource core_v1_persistent_volume_subs[] = {
 };
 static const struct kind_subresource core_v1_pod_subs[] = {
 	SUB("attach", "", "v1", "PodAttachOptions", core_v1__pod_attach_options,
-	KIND_CREATE | KIND_GET, false),
+	KIND_CREATE | KIND_GET, true),
 	SUB("binding", "", "v1", "Binding", core_v1__binding, KIND_CREATE, true),
 	SUB("ephemeralcontainers", "", "v1", "Pod", core_v1__pod, CHANGE, false),
 	SUB("eviction", "policy", "v1", "Eviction", policy_v1__eviction, KIND_CREATE, true),
@@ -83,7 +83,7 @@ static const struct kind_subresource core_v1_pod_subs[] = {
 	KIND_CREATE | KIND_GET, true),
 	SUB("log", "", "v1", "Pod", core_v1__pod, KIND_GET, true),
 	SUB("portforward", "", "v1", "PodPortForwardOptions", core_v1__pod_port_forward_options,
-	KIND_CREATE | KIND_GET, false),
+	KIND_CREATE | KIND_GET, true),
 	SUB("proxy", "", "v1", "PodProxyOptions", core_v1__pod_proxy_options,
 	KIND_CREATE | KIND_DELETE | KIND_GET | KIND_PATCH | KIND_UPDATE, false),
 	SUB("resize", "", "v1", "Pod", core_v1__pod, CHANGE, false),

@@ -31,7 +31,8 @@ struct connection {
 	struct forward *forward;
 	struct port_conn *client; /* NULL: the client's side is over. */
 	struct node_stream *stream;
-	bool node_paused, pauses_client, closing;
+	bool opened, early_end, node_paused, pauses_client, closing;
+	struct buf early; /* What the client sent before the node came. */
 	struct buf status; /* What came on the node's error channel. */
 };
 
@@ -65,11 +66,35 @@ static void release_client(struct connection *c)
 		port_forward_resume(f->session);
 }
 
+static void hold_client(struct connection *c)
+{
+	struct forward *f = c->forward;
+
+	if (c->pauses_client)
+		return;
+	c->pauses_client = true;
+	if (f->paused_by++ == 0)
+		port_forward_pause(f->session);
+}
+
+static void send_to_node(struct connection *c, const uint8_t *data, size_t n, bool end)
+{
+	node_stream_write(c->stream, NODE_STREAM_STDIN, bytes_of(data, n), end);
+	if (node_stream_pending(c->stream) > NODE_HIGH_BYTES)
+		hold_client(c);
+}
+
 /* --- From the node ------------------------------------------------------------------------------ */
 
 static void on_node_opened(void *ctx)
 {
-	(void)ctx;
+	struct connection *c = ctx;
+
+	c->opened = true;
+	release_client(c);
+	if (c->client != NULL && (c->early.len > 0 || c->early_end))
+		send_to_node(c, c->early.data, c->early.len, c->early_end);
+	buf_fini(&c->early);
 }
 
 static void on_node_data(void *ctx, uint8_t channel, struct bytes bytes, bool end)
@@ -123,6 +148,7 @@ static void on_node_closed(void *ctx, int rc)
 	if (c->client != NULL)
 		port_conn_close(c->client, complaint(c, rc, &scratch));
 	list_remove(&c->link);
+	buf_fini(&c->early);
 	buf_fini(&c->status);
 	free(c);
 	f->streams--;
@@ -174,28 +200,28 @@ static void on_connect(struct port_forward *session, struct port_conn *client, i
 	port_conn_set_data(client, c);
 	list_push_back(&f->connections, &c->link);
 	f->streams++;
+	hold_client(c);
 }
 
-static void send_to_node(struct connection *c, const uint8_t *data, size_t n, bool end)
+/* Until the node has come the session is held, and what was read already is kept. */
+static void from_client(struct connection *c, const uint8_t *data, size_t n, bool end)
 {
-	struct forward *f = c->forward;
-
-	node_stream_write(c->stream, NODE_STREAM_STDIN, bytes_of(data, n), end);
-	if (!c->pauses_client && node_stream_pending(c->stream) > NODE_HIGH_BYTES) {
-		c->pauses_client = true;
-		if (f->paused_by++ == 0)
-			port_forward_pause(f->session);
+	if (c->opened) {
+		send_to_node(c, data, n, end);
+		return;
 	}
+	buf_put(&c->early, data, n);
+	c->early_end |= end;
 }
 
 static void on_client_data(struct port_conn *client, const uint8_t *data, size_t n)
 {
-	send_to_node(port_conn_data(client), data, n, false);
+	from_client(port_conn_data(client), data, n, false);
 }
 
 static void on_client_eof(struct port_conn *client)
 {
-	send_to_node(port_conn_data(client), NULL, 0, true);
+	from_client(port_conn_data(client), NULL, 0, true);
 }
 
 static void on_client_reset(struct port_conn *client)

@@ -4,9 +4,10 @@
  *          <--stdout, stderr--              has more pending than it should
  *          <--Status, last----
  *
- * The node's stream is opened first, so that what is wrong with the pod is still an
- * HTTP answer; nothing is read from it before the client has opened its channels. The
- * request lives until the node's stream says that it has closed. */
+ * The node's stream is opened first, so that what is wrong with the pod or its node is
+ * still an HTTP answer; the client is accepted when the node has come, and nothing is
+ * read from the node before the client has opened its channels. The request lives until
+ * the node's stream says that it has closed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ struct remote {
 	struct remote_session *session; /* NULL: the client is gone or done with. */
 	struct node_stream *stream;
 	struct remote_wish wish;
-	bool client_paused, node_paused;
+	bool accepted, gone, client_paused, node_paused;
 	struct buf status; /* What came on the node's error channel. */
 };
 
@@ -103,7 +104,19 @@ static const struct remote_ops client_ops = {
 
 static void on_node_opened(void *ctx)
 {
-	(void)ctx;
+	struct remote *m = ctx;
+	struct request *r = m->request;
+
+	if (m->gone)
+		return;
+	m->accepted = true;
+	m->node_paused = true;
+	node_stream_pause(m->stream, true);
+	r->x->on_gone = NULL;
+	m->session = remote_accept(r->x, &m->wish, &client_ops, m);
+	r->x = NULL;
+	if (m->session == NULL)
+		node_stream_close(m->stream);
 }
 
 static void on_node_data(void *ctx, uint8_t channel, struct bytes bytes, bool end)
@@ -170,6 +183,12 @@ static void on_node_closed(void *ctx, int rc)
 {
 	struct remote *m = ctx;
 
+	if (!m->accepted && !m->gone) {
+		respond_error(m->request, rc == -ETIMEDOUT ? -ETIMEDOUT : -EIO,
+			      "the node of pod %s did not answer: %s", m->request->path.name,
+			      strerror(rc < 0 ? -rc : EPIPE));
+		return;
+	}
 	if (m->session != NULL)
 		finish(m, rc);
 	request_end(m->request);
@@ -242,11 +261,18 @@ static void remote_stop(struct request *r)
 {
 	struct remote *m = r->data;
 
+	m->gone = true;
 	if (m->session != NULL) {
 		remote_close(m->session);
 		m->session = NULL;
 	}
 	node_stream_close(m->stream);
+}
+
+/* The client left before the node came. */
+static void on_gone(struct exchange *x)
+{
+	remote_stop(x->data);
 }
 
 static void remote_ready(struct request *r, int rc)
@@ -269,12 +295,7 @@ static void remote_ready(struct request *r, int rc)
 	r->api->metrics.requests_total++;
 	r->api->metrics.streams++;
 	r->api->metrics.streams_total++;
-	m->node_paused = true;
-	node_stream_pause(m->stream, true);
-	m->session = remote_accept(r->x, &m->wish, &client_ops, m);
-	r->x = NULL;
-	if (m->session == NULL)
-		node_stream_close(m->stream);
+	r->x->on_gone = on_gone;
 }
 
 void handle_remote(struct request *r)
