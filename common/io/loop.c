@@ -63,10 +63,34 @@ void io_loop_fini(struct io_loop *l)
 	uv_close((uv_handle_t *)&l->finish_timer, on_handle_closed);
 	while (l->handles > 0)
 		uv_run(l->uv, UV_RUN_NOWAIT);
+	for (int i = 0; i < IO_SPARES; i++)
+		buf_fini(&l->spares[i]);
 	free(l->read_buf);
 	free(l->plain_buf);
 	l->uv->data = NULL;
 	l->uv = NULL;
+}
+
+void io_spare_take(struct io_loop *l, struct buf *b)
+{
+	for (int i = 0; i < IO_SPARES && b->data == NULL; i++) {
+		*b = l->spares[i];
+		l->spares[i] = (struct buf){ 0 };
+	}
+}
+
+void io_spare_give(struct io_loop *l, struct buf *b)
+{
+	bool worth_it = b->cap >= IO_SPARE_BYTES_MIN && b->cap <= IO_SPARE_BYTES_MAX;
+
+	buf_clear(b);
+	for (int i = 0; i < IO_SPARES && worth_it && b->data != NULL; i++) {
+		if (l->spares[i].data != NULL)
+			continue;
+		l->spares[i] = *b;
+		*b = (struct buf){ 0 };
+	}
+	buf_fini(b);
 }
 
 void io_later_init(struct io_later *item, void (*run)(struct io_later *item))

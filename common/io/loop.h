@@ -13,17 +13,22 @@
 
 #include <uv.h>
 
+#include "common/base/buf.h"
 #include "common/base/list.h"
 
 enum {
 	IO_READ_BYTES = 64 * 1024,
 	IO_PLAIN_BYTES = 16 * 1024, /* The largest TLS record. */
+	IO_SPARES = 4,
+	IO_SPARE_BYTES_MIN = 4 * 1024,
+	IO_SPARE_BYTES_MAX = 256 * 1024,
 };
 
 struct io_loop {
 	uv_loop_t *uv;
 	uint8_t *read_buf;  /* Cipher text; valid inside a read callback. */
 	uint8_t *plain_buf; /* Plain text; likewise. */
+	struct buf spares[IO_SPARES];
 	struct list later;
 	uv_prepare_t prepare;
 	uv_check_t check;
@@ -50,6 +55,12 @@ static inline struct io_loop *io_loop_of(const uv_loop_t *uv)
 {
 	return uv->data;
 }
+
+/* Memory for a buffer that is filled and emptied again within a turn: without it the heap grows and
+ * shrinks with every response, and each of its pages is made anew. Taking fills an empty buffer with
+ * spare memory if there is some; giving empties one, and keeps its memory if it is worth it. */
+void io_spare_take(struct io_loop *l, struct buf *b);
+void io_spare_give(struct io_loop *l, struct buf *b);
 
 void io_later_init(struct io_later *item, void (*run)(struct io_later *item));
 /* Put off; nothing happens if it is already. */

@@ -46,6 +46,7 @@ static int bio_write(BIO *bio, const char *from, int size)
 	struct tls_stream *s = BIO_get_data(bio);
 
 	BIO_clear_retry_flags(bio);
+	io_spare_take(s->loop, &s->out);
 	buf_put(&s->out, from, (size_t)size);
 	return size;
 }
@@ -136,7 +137,7 @@ static bool encrypt(struct tls_stream *s)
 		s->plain_off += (size_t)took;
 	}
 	if (s->plain_off == s->plain.len) {
-		buf_fini(&s->plain);
+		io_spare_give(s->loop, &s->plain);
 		s->plain_off = 0;
 	} else if (s->plain_off > TLS_HIGH_BYTES && s->plain_off > s->plain.len / 2) {
 		buf_consume(&s->plain, s->plain_off);
@@ -171,7 +172,7 @@ static int write_out(struct tls_stream *s)
 			s->progress_ms = io_now_ms(s->loop);
 	}
 	if (took == (int)s->out.len) {
-		buf_fini(&s->out);
+		io_spare_give(s->loop, &s->out);
 		return 1;
 	}
 	s->rounds = 0;
@@ -247,7 +248,7 @@ static void on_written(uv_write_t *req, int status)
 {
 	struct tls_stream *s = container_of(req, struct tls_stream, write);
 
-	buf_fini(&s->writing);
+	io_spare_give(s->loop, &s->writing);
 	s->writing_off = 0;
 	if (s->state == TLS_STREAM_CLOSED)
 		return;
@@ -514,6 +515,7 @@ void tls_stream_write(struct tls_stream *s, const void *data, size_t n)
 		return;
 	if (tls_stream_pending(s) == 0)
 		s->progress_ms = io_now_ms(s->loop);
+	io_spare_take(s->loop, &s->plain);
 	buf_put(&s->plain, data, n);
 	wrote(s);
 }
@@ -526,7 +528,7 @@ void tls_stream_write_buf(struct tls_stream *s, struct buf *b)
 	if (s->plain.len == 0 && b->len > 0 && room_for(s, b->len)) {
 		if (tls_stream_pending(s) == 0)
 			s->progress_ms = io_now_ms(s->loop);
-		buf_fini(&s->plain);
+		io_spare_give(s->loop, &s->plain);
 		s->plain = *b;
 		*b = (struct buf){ 0 };
 		wrote(s);
