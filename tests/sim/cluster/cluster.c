@@ -13,6 +13,7 @@
 #include "common/api/kinds.h"
 #include "common/api/pack.h"
 #include "common/base/alloc.h"
+#include "common/base/cleanup.h"
 
 #define STEP_NS 1000000ull
 
@@ -120,6 +121,15 @@ static void deliver_messages(struct sim *sim)
 
 /* --- Masters -------------------------------------------------------------------------- */
 
+static int64_t silence_ms(void *ctx, const char *node)
+{
+	const struct sim_master *m = ctx;
+	const struct sim_options *options = &m->sim->options;
+
+	return options->node_silence_ms(options->node_silence_ctx, (unsigned)(m - m->sim->masters),
+					node);
+}
+
 static void master_start(struct sim *sim, unsigned index)
 {
 	struct sim_master *m = &sim->masters[index];
@@ -160,6 +170,8 @@ static void master_start(struct sim *sim, unsigned index)
 			.source = &m->source.base,
 			.controllers = controllers,
 			.scheduler = true,
+			.node_silence_ms = sim->options.node_silence_ms ? silence_ms : NULL,
+			.node_silence_ctx = m,
 		});
 }
 
@@ -380,12 +392,52 @@ static void turns(struct sim *sim)
 	}
 }
 
+/* The first time at which anything may happen; 0: a master has work now or lags behind. */
+static uint64_t next_event_ns(const struct sim *sim)
+{
+	uint64_t first = UINT64_MAX;
+
+	if (sim->n_committed < sim->n_log)
+		first = sim->log[sim->n_committed].commit_ns;
+	for (const struct sim_message *m = sim->messages; m != NULL; m = m->next)
+		first = m->deliver_ns < first ? m->deliver_ns : first;
+	for (unsigned i = 0; i < sim->options.masters; i++) {
+		const struct sim_master *m = &sim->masters[i];
+
+		if (!m->up)
+			continue;
+
+		uint64_t times[] = { writes_deadline_ns(m->writes), rpc_deadline_ns(m->rpc),
+				     m->deciding ? deciding_deadline_ns(m->deciding) : UINT64_MAX };
+
+		if (m->applied < sim->n_committed)
+			return 0;
+		for (size_t k = 0; k < array_size(times); k++)
+			first = times[k] < first ? times[k] : first;
+	}
+	return first;
+}
+
+static uint64_t step_ns(struct sim *sim)
+{
+	uint64_t step = 1000ull * (1 + sim_draw(sim, STEP_NS / 1000));
+
+	if (sim->options.leap) {
+		uint64_t next = next_event_ns(sim);
+
+		/* Loops wake up a little late, never early. */
+		if (next > sim->now_ns + step)
+			return next == UINT64_MAX ? UINT64_MAX : next - sim->now_ns + step;
+	}
+	return step;
+}
+
 void sim_run(struct sim *sim, uint64_t us)
 {
 	uint64_t end_ns = sim->now_ns + us * 1000;
 
 	while (sim->now_ns < end_ns) {
-		uint64_t step = 1000ull * (1 + sim_draw(sim, STEP_NS / 1000));
+		uint64_t step = step_ns(sim);
 
 		sim->now_ns += step < end_ns - sim->now_ns ? step : end_ns - sim->now_ns;
 		sim->source.now_ns = sim->now_ns;

@@ -61,6 +61,11 @@ struct sim_options {
 	uint64_t commit_us_max;  /* From proposal to commit. */
 	uint64_t message_us_max;
 	uint64_t history_events; /* 0: the default. */
+	/* While nothing happens, sleep as long as the masters say they can. */
+	bool leap;
+	/* What views show of nodes (view.h); NULL: nobody keeps track. master is the asking one's index. */
+	int64_t (*node_silence_ms)(void *ctx, unsigned master, const char *node);
+	void *node_silence_ctx;
 };
 
 struct sim {
@@ -80,7 +85,7 @@ struct sim {
 void sim_init(struct sim *sim, uint64_t seed, const struct sim_options *options);
 void sim_fini(struct sim *sim);
 
-/* Let microseconds pass, in steps of at most one millisecond. */
+/* Let microseconds pass, in steps of at most one millisecond (longer with leap). */
 void sim_run(struct sim *sim, uint64_t us);
 /* Until fn(ctx) or fail after virtual seconds. */
 void sim_until(struct sim *sim, bool (*fn)(struct sim *sim, void *ctx), void *ctx, unsigned seconds,

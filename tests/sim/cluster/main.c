@@ -1,12 +1,11 @@
-/* The control plane under chaos: sim-cluster [--from SEED] [--to SEED] [--verbose]
+/* sim-cluster: the whole deciding control plane under chaos.
  *
- * Clients create, scale, change and delete Deployments and write ConfigMaps on any
- * master; agents run what is bound to them; leaders are deposed and killed,
- * messages lost. Then everything heals, and what must hold is checked:
- * the same state on all masters (after every entry), acknowledged writes kept and
- * done once, no pod ever on two nodes, no address given twice, all work finished,
- * and then silence: not one entry more. */
-#include <errno.h>
+ * One seed is one cluster: three masters, four nodes, people who work on it. For some
+ * minutes of virtual time leaders are deposed and killed, messages between masters
+ * and from agents are lost, one master's clock is hours off, nodes lose power or are
+ * cut off, are cordoned, tainted and deleted. Then the faults stop, and everything
+ * must become as wanted; after that leaders change and nothing may be evicted; after
+ * that there must be silence. docs/simulators.md. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,44 +13,63 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
-#include "common/api/kinds.h"
-#include "common/api/pack.h"
 #include "common/base/alloc.h"
 #include "common/base/log.h"
-#include "common/base/map.h"
-#include "proto/k8s/apps_v1.pb-c.h"
-#include "proto/k8s/core_v1.pb-c.h"
-#include "tests/sim/cluster/cluster.h"
+#include "tests/sim/cluster/chaos.h"
 
-#define CREATE SAMPAN_MASTER__WRITE_REQUEST__VERB__CREATE
-#define PATCH SAMPAN_MASTER__WRITE_REQUEST__VERB__PATCH
-#define DELETE SAMPAN_MASTER__WRITE_REQUEST__VERB__DELETE
+static struct {
+	uint64_t from, to;
+	unsigned rounds;
+	bool trace, verbose;
+} options = { .from = 1, .to = 10, .rounds = 150 };
 
-enum { MASTERS = 3, NODES = 3, DEPLOYMENTS = 4, ROUNDS = 120, CONFIGS_MAX = 400 };
+static struct figures totals;
 
-struct chaos {
-	struct sim sim;
-	bool verbose;
-	/* ConfigMaps by number. */
-	bool asked[CONFIGS_MAX], acknowledged[CONFIGS_MAX];
-	unsigned n_configs;
-	struct map nodes_of_pods; /* uid -> node name it was first bound to. */
-	unsigned crashes, depositions, pods_seen;
-};
+/* --- Telling --------------------------------------------------------------------------- */
 
-static const char *const deployments[DEPLOYMENTS] = { "ada", "bob", "cyd", "dan" };
+static double seconds(const struct chaos *c)
+{
+	return (double)(c->sim.now_ns - c->figures.virtual_ns) / 1e9;
+}
 
-/* --- Requests ---------------------------------------------------------------------------- */
+void chaos_fail(struct chaos *c, const char *fmt, ...)
+{
+	va_list args;
+	char text[1024];
 
-struct asked {
-	struct chaos *chaos;
-	int config; /* -1: not one. */
-};
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	fail_msg("seed %" PRIu64 " at %.3f s: %s; again with --from %" PRIu64 " --to %" PRIu64 " --trace",
+		 c->sim.seed, seconds(c), text, c->sim.seed, c->sim.seed);
+	abort();
+}
 
-static unsigned any_master_up(struct chaos *c)
+void chaos_trace(struct chaos *c, const char *fmt, ...)
+{
+	va_list args;
+
+	if (!c->trace)
+		return;
+	printf("# %9.3f ", seconds(c));
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+}
+
+/* --- Chance and time --------------------------------------------------------------------- */
+
+bool chaos_chance(struct chaos *c, unsigned percent)
+{
+	return sim_draw(&c->sim, 100) < percent;
+}
+
+unsigned chaos_master_up(struct chaos *c)
 {
 	unsigned i;
 
@@ -61,28 +79,46 @@ static unsigned any_master_up(struct chaos *c)
 	return i;
 }
 
-static void on_done(void *ctx, const void *write_response)
+void chaos_run(struct chaos *c, uint64_t us)
 {
-	const SampanMaster__WriteResponse *r = write_response;
-	struct asked *asked = ctx;
-	struct chaos *c = asked->chaos;
+	uint64_t end_ns = c->sim.now_ns + us * 1000;
 
-	if (asked->config >= 0) {
-		if (r->code == 201)
-			c->acknowledged[asked->config] = true;
-		else if (r->code != 504)
-			fail_msg("seed %" PRIu64 ": config %d was answered with %d",
-				 c->sim.seed, asked->config, r->code);
+	while (c->sim.now_ns < end_ns) {
+		uint64_t step_us = 1000 * (5 + sim_draw(&c->sim, 60));
+		uint64_t left_us = (end_ns - c->sim.now_ns + 999) / 1000;
+
+		sim_run(&c->sim, step_us < left_us ? step_us : left_us);
+		agents_turn(c, 800000);
 	}
 }
 
-static void submit(struct chaos *c, SampanMaster__WriteRequest *request, int config)
-{
-	struct asked *asked = arena_new(&c->sim.arena, struct asked);
-	unsigned master = any_master_up(c);
+/* --- Masters ------------------------------------------------------------------------------- */
 
-	*asked = (struct asked){ c, config };
-	writes_submit(c->sim.masters[master].writes, request, 30000, on_done, asked);
+static void count_decisions(struct chaos *c)
+{
+	struct deciding_stats stats;
+
+	if (c->sim.leader < 0)
+		return;
+	deciding_stats(c->sim.masters[c->sim.leader].deciding, &stats);
+	c->figures.decisions += stats.reconciles;
+}
+
+void chaos_elect(struct chaos *c)
+{
+	unsigned master = chaos_master_up(c);
+
+	chaos_trace(c, "master %u leads", master + 1);
+	/* Known before the election: whoever decides in it already counts from it. */
+	agents_leader_changed(c, master);
+	sim_elect(&c->sim, master);
+}
+
+static void depose(struct chaos *c)
+{
+	chaos_trace(c, "the leader is deposed");
+	c->figures.depositions++;
+	sim_depose(&c->sim);
 }
 
 /* A crash takes the requests of its clients with it: nobody is told, the outcome is unknown. */
@@ -94,301 +130,41 @@ static void crash(struct chaos *c, unsigned master)
 		others += i != master && c->sim.masters[i].up;
 	if (others < 2 || !c->sim.masters[master].up)
 		return;
+	chaos_trace(c, "master %u is killed", master + 1);
+	if (c->sim.leader == (int)master)
+		count_decisions(c);
+	c->figures.crashes++;
 	sim_crash(&c->sim, master);
-	c->crashes++;
 }
 
-static void create_config(struct chaos *c)
+static void restart(struct chaos *c, unsigned master)
 {
-	char json[128];
-
-	if (c->n_configs == CONFIGS_MAX)
+	if (c->sim.masters[master].up)
 		return;
-	snprintf(json, sizeof(json), "{'metadata':{'name':'config-%u'},'data':{'k':'v'}}",
-		 c->n_configs);
-	c->asked[c->n_configs] = true;
-	submit(c, sim_request(&c->sim, CREATE, "configmaps", "default", "", json),
-	       (int)c->n_configs++);
+	chaos_trace(c, "master %u starts", master + 1);
+	sim_restart(&c->sim, master);
+	oracle_attach(c, master);
 }
 
-static void change_deployment(struct chaos *c)
+/* One clock may be wrong, by hours and in any direction; the others' by less than a second. */
+static void set_clocks(struct chaos *c)
 {
-	unsigned i = sim_draw(&c->sim, DEPLOYMENTS), what = sim_draw(&c->sim, 8);
-	char json[512];
+	unsigned wrong = sim_draw(&c->sim, MASTERS);
+	int64_t right_ns = c->sim.source.wall_offset_ns;
 
-	if (what < 3) {
-		snprintf(json, sizeof(json),
-			 "{'metadata':{'name':'%s'},'spec':{'replicas':%u,'selector':{'matchLabels':"
-			 "{'app':'%s'}},'template':{'metadata':{'labels':{'app':'%s'}},'spec':"
-			 "{'containers':[{'name':'c','image':'i:1','resources':{'requests':{'cpu':'100m'}}"
-			 "}]}}}}",
-			 deployments[i], sim_draw(&c->sim, 5), deployments[i], deployments[i]);
-		submit(c, sim_request(&c->sim, CREATE, "deployments.apps", "default", "", json), -1);
-	} else if (what < 5) {
-		snprintf(json, sizeof(json), "{'spec':{'replicas':%u}}", sim_draw(&c->sim, 6));
-		submit(c, sim_request(&c->sim, PATCH, "deployments.apps", "default", deployments[i],
-				      json), -1);
-	} else if (what < 7) {
-		snprintf(json, sizeof(json),
-			 "{'spec':{'template':{'metadata':{'annotations':{'v':'%u'}}}}}",
-			 sim_draw(&c->sim, 5));
-		submit(c, sim_request(&c->sim, PATCH, "deployments.apps", "default", deployments[i],
-				      json), -1);
-	} else {
-		submit(c, sim_request(&c->sim, DELETE, "deployments.apps", "default", deployments[i],
-				      NULL), -1);
+	for (unsigned i = 0; i < MASTERS; i++) {
+		int64_t off_ms = i == wrong ? (int64_t)sim_draw(&c->sim, 40 * 3600) * 1000 - 20 * 3600000ll :
+					      (int64_t)sim_draw(&c->sim, 500);
+
+		c->sim.masters[i].source.wall_offset_ns = right_ns + off_ms * 1000000;
 	}
-}
-
-static void create_service(struct chaos *c)
-{
-	char json[256];
-
-	snprintf(json, sizeof(json),
-		 "{'metadata':{'name':'s%u'},'spec':{'selector':{'app':'%s'},'ports':[{'port':80}]}}",
-		 sim_draw(&c->sim, 10), deployments[sim_draw(&c->sim, DEPLOYMENTS)]);
-	if (sim_draw(&c->sim, 3) == 0)
-		submit(c, sim_request(&c->sim, DELETE, "services", "default",
-				      arena_printf(&c->sim.arena, "s%u", sim_draw(&c->sim, 10)), NULL),
-		       -1);
-	else
-		submit(c, sim_request(&c->sim, CREATE, "services", "default", "", json), -1);
-}
-
-/* --- Agents -------------------------------------------------------------------------------- */
-
-struct agent_turn {
-	struct chaos *chaos;
-	unsigned patience; /* Pods reported per turn. */
-};
-
-static bool on_agent_pod(void *ctx, const struct object *o)
-{
-	struct agent_turn *turn = ctx;
-	struct chaos *c = turn->chaos;
-	const struct pod_facts *pod = o->facts.pod;
-	SampanMaster__WriteRequest *request;
-
-	if (!pod->scheduled || turn->patience == 0)
-		return turn->patience > 0;
-	if (o->facts.deleted_ns != 0) {
-		MetaV1__DeleteOptions *options = arena_new(&c->sim.arena, MetaV1__DeleteOptions);
-		MetaV1__Preconditions *p = arena_new(&c->sim.arena, MetaV1__Preconditions);
-
-		meta_v1__delete_options__init(options);
-		meta_v1__preconditions__init(p);
-		p->uid = arena_strdup(&c->sim.arena, o->facts.uid);
-		options->preconditions = p;
-		options->has_graceperiodseconds = true;
-
-		struct bytes packed = pack_message_in(&c->sim.arena, options);
-
-		request = sim_request(&c->sim, DELETE, "pods", o->namespace, o->name, NULL);
-		request->has_delete_options = true;
-		request->delete_options = (ProtobufCBinaryData){ packed.len, (uint8_t *)packed.data };
-		submit(c, request, -1);
-		turn->patience--;
-	} else if (!pod->ready) {
-		char json[512];
-
-		snprintf(json, sizeof(json),
-			 "{'status':{'phase':'Running','podIP':'10.244.9.%u','conditions':[{'type':"
-			 "'PodScheduled','status':'True'},{'type':'Ready','status':'True',"
-			 "'lastTransitionTime':'2026-01-01T00:00:00Z'}]}}",
-			 sim_draw(&c->sim, 250) + 1);
-		request = sim_request(&c->sim, PATCH, "pods", o->namespace, o->name, json);
-		request->subresource = (char *)"status";
-		submit(c, request, -1);
-		turn->patience--;
-	}
-	return true;
-}
-
-static void agents_turn(struct chaos *c)
-{
-	struct agent_turn turn = { c, 5 };
-	unsigned master = any_master_up(c);
-
-	store_walk(c->sim.masters[master].store, kind_of_resource("pods"), NULL, NULL, NULL,
-		   on_agent_pod, &turn);
-}
-
-/* --- Oracles -------------------------------------------------------------------------------- */
-
-static bool on_pod_bound(void *ctx, const struct object *o)
-{
-	struct chaos *c = ctx;
-	const char *node = map_get(&c->nodes_of_pods, o->facts.uid);
-
-	if (!o->facts.pod->scheduled)
-		return true;
-	if (node == NULL) {
-		c->pods_seen++;
-		map_put(&c->nodes_of_pods, o->facts.uid,
-			arena_strdup(&c->sim.arena, o->facts.pod->node_name));
-	} else if (strcmp(node, o->facts.pod->node_name) != 0) {
-		fail_msg("seed %" PRIu64 ": pod %s moved from %s to %s", c->sim.seed, o->name, node,
-			 o->facts.pod->node_name);
-	}
-	return true;
-}
-
-static void check_pods(struct chaos *c)
-{
-	for (unsigned i = 0; i < MASTERS; i++)
-		if (c->sim.masters[i].up)
-			store_walk(c->sim.masters[i].store, kind_of_resource("pods"), NULL, NULL, NULL,
-				   on_pod_bound, c);
-}
-
-static bool no_request_open(struct sim *sim, void *ctx)
-{
-	for (unsigned i = 0; i < MASTERS; i++)
-		if (!writes_idle(sim->masters[i].writes))
-			return false;
-	return true;
-}
-
-static bool on_service(void *ctx, const struct object *o)
-{
-	struct map *addresses = ctx;
-	const CoreV1__Service *service;
-	struct arena a;
-
-	arena_init(&a, 0);
-	service = unpack_stored(o->kind->descriptor, o->packed, &a);
-	if (service->spec->clusterip != NULL && strcmp(service->spec->clusterip, "None") != 0 &&
-	    map_put(addresses, service->spec->clusterip, (void *)"taken") != NULL)
-		fail_msg("the address %s is given twice", service->spec->clusterip);
-	arena_fini(&a);
-	return true;
-}
-
-static bool on_unfinished_pod(void *ctx, const struct object *o)
-{
-	unsigned *unfinished = ctx;
-
-	*unfinished += !o->facts.pod->ready || o->facts.deleted_ns != 0;
-	return true;
-}
-
-struct deployment_check {
-	unsigned wrong, pods;
-};
-
-static bool on_deployment(void *ctx, const struct object *o)
-{
-	struct deployment_check *check = ctx;
-	const AppsV1__Deployment *d;
-	struct arena a;
-
-	arena_init(&a, 0);
-	d = unpack_stored(o->kind->descriptor, o->packed, &a);
-	check->pods += (unsigned)d->spec->replicas;
-	check->wrong += d->status == NULL || d->status->observedgeneration != d->metadata->generation ||
-			d->status->readyreplicas != d->spec->replicas ||
-			d->status->updatedreplicas != d->spec->replicas ||
-			d->status->replicas != d->spec->replicas;
-	arena_fini(&a);
-	return true;
-}
-
-/* All Deployments are as wanted, all pods run, nothing is on its way. */
-static bool is_settled(struct sim *sim, void *ctx)
-{
-	struct chaos *c = ctx;
-	const struct store *s = sim->masters[sim->leader].store;
-	struct deployment_check check = { 0 };
-	unsigned unfinished = 0;
-
-	agents_turn(c);
-	if (!no_request_open(sim, NULL))
-		return false;
-	store_walk(s, kind_of_resource("pods"), NULL, NULL, NULL, on_unfinished_pod, &unfinished);
-	store_walk(s, kind_of_resource("deployments.apps"), NULL, NULL, NULL, on_deployment, &check);
-	return unfinished == 0 && check.wrong == 0 && check.pods == store_count(s, kind_of_resource("pods"));
-}
-
-static void check_end(struct chaos *c)
-{
-	struct sim *sim = &c->sim;
-	const struct store *s = sim->masters[sim->leader].store;
-	struct map addresses = { 0 };
-	size_t entries;
-
-	for (unsigned i = 0; i < c->n_configs; i++) {
-		char name[32];
-		bool there;
-
-		snprintf(name, sizeof(name), "config-%u", i);
-		there = sim_get(sim, (unsigned)sim->leader, "configmaps", "default", name) != NULL;
-		if (c->acknowledged[i] && !there)
-			fail_msg("seed %" PRIu64 ": the acknowledged %s is lost", sim->seed, name);
-	}
-	store_walk(s, kind_of_resource("services"), NULL, NULL, NULL, on_service, &addresses);
-	map_fini(&addresses);
-
-	/* Silence: an idle cluster writes nothing. */
-	sim_run(sim, 3 * 1000000);
-	entries = sim->n_log;
-	sim_run(sim, 60 * 1000000);
-	if (sim->n_log != entries)
-		fail_msg("seed %" PRIu64 ": %zu entries in an idle minute", sim->seed,
-			 sim->n_log - entries);
-	for (unsigned i = 0; i < MASTERS; i++)
-		assert_int_equal(store_hash(sim->masters[i].store), store_hash(s));
+	chaos_trace(c, "the clock of master %u is wrong", wrong + 1);
+	c->figures.clock_jumps++;
 }
 
 /* --- One seed -------------------------------------------------------------------------------- */
 
-static void make_cluster(struct chaos *c)
-{
-	static const char *const namespaces[] = { "default", "kube-system" };
-
-	sim_elect(&c->sim, 0);
-	for (size_t i = 0; i < 2; i++)
-		submit(c, sim_request(&c->sim, CREATE, "namespaces", "", "",
-				      arena_printf(&c->sim.arena, "{'metadata':{'name':'%s'}}",
-						   namespaces[i])), -1);
-	submit(c, sim_request(&c->sim, CREATE, "configmaps", "kube-system", "",
-			      "{'metadata':{'name':'kube-root-ca.crt'},'data':{'ca.crt':'pem'}}"), -1);
-	for (unsigned i = 0; i < NODES; i++)
-		submit(c, sim_request(&c->sim, CREATE, "nodes", "", "",
-				      arena_printf(&c->sim.arena,
-						   "{'metadata':{'name':'node-%u'},'status':{'allocatable':"
-						   "{'cpu':'4','memory':'8Gi','pods':'110'},'conditions':[{"
-						   "'type':'Ready','status':'True'}]}}",
-						   i)), -1);
-	sim_until(&c->sim, no_request_open, c, 10, "the first objects");
-}
-
-static void chaos_turn(struct chaos *c)
-{
-	struct sim *sim = &c->sim;
-	unsigned what = sim_draw(sim, 100);
-
-	if (what < 30)
-		create_config(c);
-	else if (what < 55)
-		change_deployment(c);
-	else if (what < 65)
-		create_service(c);
-	else if (what < 68)
-		crash(c, sim_draw(sim, MASTERS));
-	else if (what < 72)
-		sim_restart(sim, sim_draw(sim, MASTERS));
-	else if (what < 75) {
-		sim_depose(sim);
-		c->depositions++;
-	}
-	if (sim->leader < 0 && sim_draw(sim, 3) == 0)
-		sim_elect(sim, any_master_up(c));
-	agents_turn(c);
-	sim_run(sim, 1000 * (1 + sim_draw(sim, 200)));
-	check_pods(c);
-}
-
-static void run_seed(uint64_t seed, bool verbose)
+static struct chaos *cluster_create(uint64_t seed)
 {
 	struct chaos *c = xcalloc(1, sizeof(*c));
 
@@ -397,49 +173,215 @@ static void run_seed(uint64_t seed, bool verbose)
 					.controllers = true,
 					.loss_percent = (unsigned)(seed % 3) * 5,
 					.commit_us_max = 3000,
-					.message_us_max = 1500 });
-	make_cluster(c);
-	for (unsigned i = 0; i < ROUNDS; i++)
-		chaos_turn(c);
-	for (unsigned i = 0; i < MASTERS; i++)
-		sim_restart(&c->sim, i);
-	if (c->sim.leader < 0)
-		sim_elect(&c->sim, sim_draw(&c->sim, MASTERS));
-	c->sim.options.loss_percent = 0;
-	sim_until(&c->sim, is_settled, c, 120, "everything as wanted");
-	check_pods(c);
-	check_end(c);
-	if (verbose)
-		printf("# seed %" PRIu64 ": %zu entries, revision %" PRIu64
-		       ", %u pods, %u crashes, %u depositions\n",
-		       seed, c->sim.n_log, store_revision(c->sim.masters[0].store), c->pods_seen,
-		       c->crashes, c->depositions);
+					.message_us_max = 1500,
+					.leap = true,
+					.node_silence_ms = agents_silence_ms,
+					.node_silence_ctx = c });
+	c->trace = options.trace;
+	c->figures.virtual_ns = c->sim.now_ns; /* Its beginning, until the end. */
+	c->calm_nodes = seed % 4 == 0;
+	c->agent_loss_percent = c->calm_nodes ? 0 : 5 * sim_draw(&c->sim, 5);
+	agents_init(c);
+	oracle_init(c);
+	set_clocks(c);
+	agents_leader_changed(c, 0);
+	sim_elect(&c->sim, 0);
+	clients_begin(c);
+	chaos_run(c, 2000000);
+	return c;
+}
+
+static void cluster_destroy(struct chaos *c)
+{
 	sim_fini(&c->sim);
-	map_fini(&c->nodes_of_pods);
+	oracle_fini(c);
+	agents_fini(c);
 	free(c);
 }
 
-static uint64_t from = 1, to = 10;
-static bool verbose;
+static void fault(struct chaos *c)
+{
+	unsigned what = sim_draw(&c->sim, 100);
+
+	if (what < 5)
+		crash(c, sim_draw(&c->sim, MASTERS));
+	else if (what < 11)
+		restart(c, sim_draw(&c->sim, MASTERS));
+	else if (what < 14) {
+		count_decisions(c);
+		depose(c);
+	} else if (what < 15)
+		set_clocks(c);
+	else if (what < 19 && !c->calm_nodes)
+		agents_fault(c);
+	if (c->sim.leader < 0 && sim_draw(&c->sim, 3) == 0)
+		chaos_elect(c);
+}
+
+static void chaos(struct chaos *c)
+{
+	for (unsigned i = 0; i < options.rounds; i++) {
+		clients_turn(c);
+		fault(c);
+		chaos_run(c, 1000ull * (1 + sim_draw(&c->sim, sim_draw(&c->sim, 8) ? 200 : 5000)));
+	}
+}
+
+static void heal(struct chaos *c)
+{
+	for (unsigned i = 0; i < MASTERS; i++)
+		restart(c, i);
+	if (c->sim.leader < 0)
+		chaos_elect(c);
+	c->sim.options.loss_percent = 0;
+	agents_heal(c);
+	chaos_run(c, 1000000);
+	clients_heal(c);
+}
+
+/* Refused plans back off for five minutes at most, and so do pods that found no node. */
+static void settle(struct chaos *c)
+{
+	uint64_t begin_ns = c->sim.now_ns, now_ns = begin_ns;
+	const char *why = "";
+
+	chaos_trace(c, "the faults are over");
+	while (now_ns - begin_ns < 700ull * 1000000000) {
+		chaos_run(c, 200000);
+		now_ns = c->sim.now_ns;
+		why = settled_why_not(c);
+		if (why == NULL)
+			break;
+	}
+	if (why != NULL)
+		chaos_fail(c, "not as wanted %" PRIu64 " s after the faults: %s",
+			   (now_ns - begin_ns) / 1000000000, why);
+	if (now_ns - begin_ns > c->figures.settle_ns_max)
+		c->figures.settle_ns_max = now_ns - begin_ns;
+}
+
+/* Leaders come and go, some for longer than silence is borne; every node is well. */
+static void change_leaders(struct chaos *c)
+{
+	uint64_t evictions = c->figures.evictions;
+
+	c->calm_nodes = true;
+	for (unsigned i = 0; i < 6; i++) {
+		count_decisions(c);
+		depose(c);
+		chaos_run(c, 1000ull * sim_draw(&c->sim, i % 3 == 0 ? 12000 : 300));
+		chaos_elect(c);
+		chaos_run(c, 1000ull * (1 + sim_draw(&c->sim, 9000)));
+	}
+	settle(c);
+	if (c->figures.evictions != evictions)
+		chaos_fail(c, "changes of leaders evicted %" PRIu64 " pods",
+			   c->figures.evictions - evictions);
+}
+
+static void be_silent(struct chaos *c)
+{
+	size_t entries;
+
+	chaos_run(c, 3000000);
+	entries = c->sim.n_log;
+	chaos_run(c, 60000000);
+	if (c->sim.n_log != entries)
+		chaos_fail(c, "%zu entries in an idle minute", c->sim.n_log - entries);
+	for (unsigned i = 1; i < MASTERS; i++)
+		if (store_hash(c->sim.masters[i].store) != store_hash(c->sim.masters[0].store))
+			chaos_fail(c, "master %u differs from the first", i + 1);
+}
+
+static void add(struct figures *sum, const struct figures *f)
+{
+	const uint64_t *from = (const uint64_t *)f;
+	uint64_t *to = (uint64_t *)sum;
+	uint64_t longest = f->settle_ns_max > sum->settle_ns_max ? f->settle_ns_max : sum->settle_ns_max;
+
+	for (size_t i = 0; i < sizeof(*f) / sizeof(uint64_t); i++)
+		to[i] += from[i];
+	sum->settle_ns_max = longest;
+}
+
+static void print(const char *what, const struct figures *f)
+{
+	printf("# %s: %.2f virtual hours, %" PRIu64 " decisions, %" PRIu64 " entries, %" PRIu64
+	       " changes, %" PRIu64 " pods placed, %" PRIu64 " evicted; %" PRIu64 " requests (%" PRIu64
+	       " refused, %" PRIu64 " unknown); faults: %" PRIu64 " kills, %" PRIu64 " depositions, %"
+	       PRIu64 " of nodes, %" PRIu64 " polls and reports lost, %" PRIu64
+	       " wrong clocks; settled after %.1f s at most\n",
+	       what, (double)f->virtual_ns / 3.6e12, f->decisions, f->entries, f->changes, f->pods,
+	       f->evictions, f->requests, f->refused, f->unknown, f->crashes, f->depositions,
+	       f->node_faults, f->messages_lost, f->clock_jumps, (double)f->settle_ns_max / 1e9);
+	fflush(stdout);
+}
+
+static void run_seed(uint64_t seed)
+{
+	struct chaos *c = cluster_create(seed);
+	char what[32];
+
+	chaos(c);
+	heal(c);
+	settle(c);
+	clients_check(c);
+	change_leaders(c);
+	be_silent(c);
+	clients_check(c);
+	count_decisions(c);
+	c->figures.entries = c->sim.n_log;
+	c->figures.virtual_ns = c->sim.now_ns - c->figures.virtual_ns;
+	snprintf(what, sizeof(what), "seed %" PRIu64, seed);
+	if (options.verbose || options.trace)
+		print(what, &c->figures);
+	add(&totals, &c->figures);
+	cluster_destroy(c);
+}
 
 static void test_seeds(void **state)
 {
-	for (uint64_t seed = from; seed <= to; seed++)
-		run_seed(seed, verbose);
+	for (uint64_t seed = options.from; seed <= options.to; seed++)
+		run_seed(seed);
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: sim-cluster [--from SEED] [--to SEED] [--rounds N] [--verbose] [--trace]\n");
+	return 2;
 }
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_seeds) };
+	char what[64];
+	clock_t begin;
+	int failed;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--from") == 0 && i + 1 < argc)
-			from = strtoull(argv[++i], NULL, 10);
+			options.from = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--to") == 0 && i + 1 < argc)
-			to = strtoull(argv[++i], NULL, 10);
+			options.to = strtoull(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
+			options.rounds = (unsigned)strtoul(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--verbose") == 0)
-			verbose = true;
+			options.verbose = true;
+		else if (strcmp(argv[i], "--trace") == 0)
+			options.trace = true;
+		else
+			return usage();
 	}
-	log_init("sim", LOG_ERROR);
-	return cmocka_run_group_tests_name("cluster under chaos", tests, NULL, NULL);
+	log_init("sim", options.trace ? LOG_INFO : LOG_ERROR);
+	begin = clock();
+	failed = cmocka_run_group_tests_name("cluster under chaos", tests, NULL, NULL);
+	if (failed == 0) {
+		double cpu_s = (double)(clock() - begin) / CLOCKS_PER_SEC;
+		uint64_t seeds = options.to - options.from + 1;
+
+		snprintf(what, sizeof(what), "%" PRIu64 " seeds in %.1f s of CPU (%.1f/s)", seeds, cpu_s,
+			 (double)seeds / (cpu_s > 0 ? cpu_s : 1));
+		print(what, &totals);
+	}
+	return failed;
 }
