@@ -122,10 +122,14 @@ static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len,
 	return SSL_TLSEXT_ERR_OK;
 }
 
-/* TLS_PEER_OPTIONAL: the connection goes on; SSL_get_verify_result() tells what was wrong. */
+/* TLS_PEER_OPTIONAL: the connection goes on. The first complaint is kept with the connection, where
+ * no later and happier step of the verification can overwrite it. */
 static int on_verify_leniently(int ok, X509_STORE_CTX *store)
 {
-	(void)ok, (void)store;
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+
+	if (!ok && SSL_get_app_data(ssl) == NULL)
+		SSL_set_app_data(ssl, (void *)(intptr_t)X509_STORE_CTX_get_error(store));
 	return 1;
 }
 

@@ -592,7 +592,8 @@ void tls_stream_finish(struct tls_stream *s, void (*on_closed)(struct tls_stream
 struct tls_identity *tls_stream_identity(const struct tls_stream *s, const char **ret_problem)
 {
 	X509 *cert = SSL_get0_peer_certificate(s->ssl);
-	long verdict = SSL_get_verify_result(s->ssl);
+	long complaint = (long)(intptr_t)SSL_get_app_data(s->ssl); /* See on_verify_leniently(). */
+	long verdict = complaint != X509_V_OK ? complaint : SSL_get_verify_result(s->ssl);
 	struct tls_identity *id;
 
 	*ret_problem = NULL;

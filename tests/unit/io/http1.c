@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
 #include "common/io/http_server.h"
+#include "common/io/pki.h"
 
 /* What the handler was asked to keep for later. */
 static struct exchange *held;
@@ -264,6 +266,35 @@ static void foreign_certificate_is_named(void **state)
 	stop(w, s);
 }
 
+static void problem_of(struct world *w, struct http_server *s, unsigned usages, long not_after_s,
+		       const char *expected)
+{
+	autofree char *pem = NULL, *key_pem = NULL;
+	struct tls_context *tls;
+	struct client c;
+
+	world_issue(w, "somebody", usages, not_after_s, &pem, &key_pem);
+	tls = world_client(w, pem, key_pem);
+	client_connect(&c, w, tls, http_server_port(s));
+	client_send(&c, "GET /f HTTP/1.1\r\nHost: h\r\n\r\n");
+	client_wait_for(&c, expected);
+	client_close(&c);
+	tls_context_destroy(tls);
+}
+
+/* By the right CA, and still nobody: too old, or made for servers only. */
+static void unsuitable_certificates_are_named(void **state)
+{
+	struct world *w = *state;
+	struct http_server *s = serve(w, NULL);
+	long now = (long)time(NULL);
+
+	problem_of(w, s, PKI_CLIENT, now + 60, "cn=somebody problem=-");
+	problem_of(w, s, PKI_CLIENT, now - 10, "cn=- problem=certificate has expired");
+	problem_of(w, s, PKI_SERVER, now + 60, "cn=- problem=unsuitable certificate purpose");
+	stop(w, s);
+}
+
 static void shutdown_ends_idle_and_busy_connections(void **state)
 {
 	struct world *w = *state;
@@ -424,6 +455,7 @@ int main(void)
 		cmocka_unit_test(slow_reader_is_bounded),
 		cmocka_unit_test(big_body_arrives_whole),
 		cmocka_unit_test(foreign_certificate_is_named),
+		cmocka_unit_test(unsuitable_certificates_are_named),
 		cmocka_unit_test(shutdown_ends_idle_and_busy_connections),
 		cmocka_unit_test(refuses_what_is_ambiguous),
 		cmocka_unit_test(refuses_large_headers),

@@ -8,16 +8,31 @@
 #include "common/base/cleanup.h"
 #include "common/io/pki.h"
 
-static void issue(const char *ca_pem, const char *ca_key_pem, const struct pki_subject *subject,
-		  unsigned usages, char **ret_pem, char **ret_key_pem)
+static void issue_until(const char *ca_pem, const char *ca_key_pem,
+			const struct pki_subject *subject, unsigned usages, int64_t not_after_s,
+			char **ret_pem, char **ret_key_pem)
 {
-	int64_t now = time(NULL);
-	struct pki_terms terms = { usages, now - 60, now + 3600 };
+	struct pki_terms terms = { usages, time(NULL) - 60, not_after_s };
 
 	assert_int_equal(pki_key_create(ret_key_pem, NULL), 0);
 	assert_int_equal(pki_cert_create(ca_pem, ca_key_pem, *ret_key_pem, subject, &terms, ret_pem,
 					 NULL),
 			 0);
+}
+
+static void issue(const char *ca_pem, const char *ca_key_pem, const struct pki_subject *subject,
+		  unsigned usages, char **ret_pem, char **ret_key_pem)
+{
+	issue_until(ca_pem, ca_key_pem, subject, usages, time(NULL) + 3600, ret_pem, ret_key_pem);
+}
+
+void world_issue(struct world *w, const char *cn, unsigned usages, long not_after_s, char **ret_pem,
+		 char **ret_key_pem)
+{
+	struct pki_subject subject = { .cn = cn };
+
+	issue_until(w->certs.ca_pem, w->certs.ca_key_pem, &subject, usages, not_after_s, ret_pem,
+		    ret_key_pem);
 }
 
 static void make_certs(struct certs *c)
@@ -46,6 +61,11 @@ static struct tls_context *client_context(const struct certs *c, const char *cer
 
 	assert_int_equal(tls_client_context_create(&config, &context, NULL), 0);
 	return context;
+}
+
+struct tls_context *world_client(struct world *w, const char *cert_pem, const char *key_pem)
+{
+	return client_context(&w->certs, cert_pem, key_pem);
 }
 
 static struct tls_context *server_context(const struct certs *c, enum tls_peer peer, bool http2)

@@ -31,6 +31,11 @@ struct world {
 	struct tls_context *anonymous, *admin, *foreign; /* Clients. */
 };
 
+/* A certificate with its key by the world's CA, and a client that shows it. */
+void world_issue(struct world *w, const char *cn, unsigned usages, long not_after_s, char **ret_pem,
+		 char **ret_key_pem);
+struct tls_context *world_client(struct world *w, const char *cert_pem, const char *key_pem);
+
 int world_setup(void **state);
 int world_teardown(void **state);
 /* Turn the loop until done(arg), at most 10 s. Fails the test when time is up. */
