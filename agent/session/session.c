@@ -20,6 +20,8 @@
 #include "common/base/source.h"
 #include "common/io/tls.h"
 
+enum { NODE_BYTES_MAX = 4 * 1024 * 1024 };
+
 static void on_retry(uv_timer_t *timer)
 {
 	struct session *s = container_of(timer, struct session, retry);
@@ -51,6 +53,27 @@ static void leader_failed(struct session *s, int rc, const SampanNode__Reply *re
 	session_pause(s);
 }
 
+static void take_registration(struct session *s, const SampanNode__RegisterReply *r)
+{
+	auto_with(arena_fini) struct arena arena = { 0 };
+	struct session_cluster cluster = { .domain = r->cluster_domain,
+		.dns_address = r->dns_address,
+		.service_cidr = r->service_cidr };
+	void *message;
+
+	arena_init(&arena, NODE_BYTES_MAX);
+	/* r->pod_cidr is the whole cluster's; ours is in the Node. */
+	if (r->has_node && unpack_message(&core_v1__node__descriptor, bytes_of(r->node.data, r->node.len), &arena,
+				   &message, NULL) == 0) {
+		const CoreV1__Node *node = message;
+
+		cluster.pod_cidr = node->spec && node->spec->podcidr && *node->spec->podcidr ? node->spec->podcidr : NULL;
+	}
+	log_info("registered", "node=%s pod_cidr=%s", s->options.node, cluster.pod_cidr ? cluster.pod_cidr : "none");
+	link_take_masters(s, r->masters, r->n_masters);
+	s->options.callbacks.cluster(s->options.callbacks.ctx, &cluster);
+}
+
 static void on_registered(struct node_call *call, int rc, const SampanNode__Reply *reply)
 {
 	struct session *s = call->session;
@@ -65,17 +88,9 @@ static void on_registered(struct node_call *call, int rc, const SampanNode__Repl
 				log_quote(reply && reply->message ? reply->message : strerror(-rc)));
 		leader_failed(s, rc, reply, "register");
 	} else {
-		const SampanNode__RegisterReply *r = reply->register_;
-		struct session_cluster cluster = { .domain = r->cluster_domain,
-			.dns_address = r->dns_address,
-			.service_cidr = r->service_cidr,
-			.pod_cidr = r->pod_cidr };
-
 		s->registered = true;
 		s->retry_ms = 0;
-		log_info("registered", "node=%s pod_cidr=%s", s->options.node, r->pod_cidr ? r->pod_cidr : "");
-		link_take_masters(s, r->masters, r->n_masters);
-		s->options.callbacks.cluster(s->options.callbacks.ctx, &cluster);
+		take_registration(s, reply->register_);
 	}
 	session_turn(s);
 }
