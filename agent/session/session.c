@@ -133,6 +133,15 @@ static void take_change(struct session *s, const SampanNode__Change *change)
 	cb->put(cb->ctx, o);
 }
 
+/* The masters forgot how things are here while they heard nothing of us. */
+static void report_everything(struct session *s)
+{
+	session_report_node(s);
+	for (struct held_object *o = objects_first(s->options.objects); o; o = objects_next(o))
+		if (strcmp(o->resource, "pods") == 0)
+			session_report_pod(s, o->uid);
+}
+
 static void on_polled(struct node_call *call, int rc, const SampanNode__Reply *reply)
 {
 	struct session *s = call->session;
@@ -163,6 +172,8 @@ static void on_polled(struct node_call *call, int rc, const SampanNode__Reply *r
 			take_change(s, poll->changes[i]);
 		s->sequence = poll->sequence;
 	}
+	if (poll->want_status)
+		report_everything(s);
 	link_take_masters(s, poll->masters, poll->n_masters);
 	for (size_t i = 0; i < poll->n_streams; i++)
 		s->options.callbacks.stream(s->options.callbacks.ctx, poll->streams[i]);

@@ -41,6 +41,8 @@ struct node_state {
 	struct pod_refs_cache refs;
 	bool dirty;           /* What it should hold may have changed. */
 	bool members_due;     /* It has not seen the present list of masters. */
+	bool status_due;      /* It is to report its status and its pods' again. */
+	uint64_t status_asked_ms;
 	struct list polls;    /* Parked: at most one poll, */
 	struct list standbys; /* and at most one standby call. */
 	struct list asks;     /* Streams it has not been told of. */

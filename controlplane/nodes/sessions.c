@@ -144,7 +144,8 @@ static void poll_answer(struct nodes *nodes, struct node_state *s, bool force)
 		return;
 
 	SampanNode__Reply reply = SAMPAN_NODE__REPLY__INIT;
-	s->members_due = false;
+	poll.has_want_status = poll.want_status = s->status_due;
+	s->members_due = s->status_due = false;
 	s->sequence++;
 	poll.has_sequence = poll.has_revision = true;
 	poll.sequence = s->sequence;
@@ -199,6 +200,21 @@ static int begin_session(struct node_state *s, const SampanNode__PollRequest *po
 	return 0;
 }
 
+/* The node was silent for so long that its Ready condition says Unknown: it must speak for itself
+ * again. Not asked twice in a second, because its report takes a moment. */
+static bool wants_status(struct nodes *nodes, struct node_state *s)
+{
+	enum { ASK_PAUSE_MS = 1000 };
+	const struct object *o =
+		store_get(nodes->config.store, kind_of_resource("nodes"), "", s->name);
+
+	if (o == NULL || o->facts.node->ready >= 0 ||
+	    nodes_now_ms(nodes) - s->status_asked_ms < ASK_PAUSE_MS)
+		return false;
+	s->status_asked_ms = nodes_now_ms(nodes);
+	return true;
+}
+
 static void park(struct nodes *nodes, struct list *lot, struct call *c, uint32_t park_ms)
 {
 	if (park_ms > PARK_MS_MAX)
@@ -233,9 +249,10 @@ void sessions_poll(struct call *c)
 		ask_for_inventory(c);
 		return;
 	}
+	s->status_due = wants_status(nodes, s);
 	park(nodes, &s->polls, c, poll->park_ms);
 	/* The first answer of a session comes at once, so the agent knows that it has one. */
-	poll_answer(nodes, s, poll->sequence == 0);
+	poll_answer(nodes, s, poll->sequence == 0 || s->status_due);
 }
 
 /* --- Standby ------------------------------------------------------------------------ */
