@@ -1,5 +1,6 @@
 #include "controlplane/config.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,6 +76,43 @@ static int read_node_ports(struct master_config *c, struct status *st)
 	return 0;
 }
 
+/* "10.96.0.0/16", with no bits set beyond the prefix. */
+static int check_range(const struct master_config *c, const char *key, const char *text,
+		       int prefix_max, int *ret_prefix, struct status *st)
+{
+	char address[INET_ADDRSTRLEN + 1] = "", rest;
+	struct in_addr parsed;
+	int prefix = -1;
+
+	if (sscanf(text, "%16[0-9.]/%2d%c", address, &prefix, &rest) != 2 ||
+	    inet_pton(AF_INET, address, &parsed) != 1 || prefix < 8 || prefix > prefix_max ||
+	    (ntohl(parsed.s_addr) & (UINT32_MAX >> prefix)) != 0)
+		return status_set(st, -EINVAL,
+				  "%s: %s is not an IPv4 range of /8 to /%d such as 10.96.0.0/16: \"%s\"",
+				  c->conf.path, key, prefix_max, text);
+	*ret_prefix = prefix;
+	return 0;
+}
+
+static int check_addresses(const struct master_config *c, struct status *st)
+{
+	const struct cluster_config *k = &c->cluster;
+	struct in_addr parsed;
+	int prefix, rc = check_range(c, "service_cidr", k->service_cidr, 28, &prefix, st);
+
+	if (rc == 0)
+		rc = check_range(c, "pod_cidr", k->pod_cidr, 28, &prefix, st);
+	if (rc < 0)
+		return rc;
+	if (k->node_prefix < prefix)
+		return status_set(st, -EINVAL, "%s: node_prefix %d is wider than pod_cidr %s",
+				  c->conf.path, k->node_prefix, k->pod_cidr);
+	if (inet_pton(AF_INET, k->dns_address, &parsed) != 1)
+		return status_set(st, -EINVAL, "%s: dns_address is not an IPv4 address: \"%s\"",
+				  c->conf.path, k->dns_address);
+	return 0;
+}
+
 static int read_cluster(struct master_config *c, struct status *st)
 {
 	long long node_prefix;
@@ -87,7 +125,8 @@ static int read_cluster(struct master_config *c, struct status *st)
 	c->cluster.pod_cidr = conf_get(&c->conf, "pod_cidr", "10.244.0.0/16");
 	c->cluster.dns_address = conf_get(&c->conf, "dns_address", "10.96.0.10");
 	c->cluster.node_prefix = (int)node_prefix;
-	return read_node_ports(c, st);
+	rc = check_addresses(c, st);
+	return rc == 0 ? read_node_ports(c, st) : rc;
 }
 
 static int read_log_level(struct master_config *c, struct status *st)

@@ -19,6 +19,7 @@
 #include "controlplane/consensus/consensus.h"
 #include "controlplane/deciding/deciding.h"
 #include "controlplane/nodes/nodes.h"
+#include "controlplane/renewal.h"
 #include "controlplane/trust/bootstrap.h"
 #include "controlplane/trust/trust.h"
 #include "controlplane/writes/writes.h"
@@ -57,6 +58,7 @@ struct master {
 	struct consensus *consensus;
 	struct nodes *nodes;
 	struct apiserver *api;
+	struct renewal renewal;
 
 	uint64_t term, leader_id;
 	bool leading, stopping, stopped;
@@ -403,6 +405,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
 	if (m->stopping)
 		return;
+	renewal_stop(&m->renewal);
 	log_info("stopping", "signal=%d leading=%s", number, m->leading ? "true" : "false");
 	m->stopping = true;
 	uv_timer_start(&m->stop_timer, on_stop_timer, STOP_MS, 0);
@@ -443,10 +446,15 @@ static int read_files(struct master *m, struct status *st)
 	return rc;
 }
 
+/* The API shows the CA too: who joins knows it by its hash. */
+static char *chain_of(const struct master *m, const char *cert)
+{
+	return xasprintf("%s\n%s", cert, m->ca);
+}
+
 static int make_tls(struct master *m, struct status *st)
 {
-	/* The API shows the CA too: who joins knows it by its hash. */
-	char *chain = xasprintf("%s\n%s", m->cert, m->ca);
+	char *chain = chain_of(m, m->cert);
 	struct tls_server_config tls = {
 		.cert_pem = chain,
 		.key_pem = m->key,
@@ -464,6 +472,29 @@ static int make_tls(struct master *m, struct status *st)
 	}
 	free(chain);
 	return rc;
+}
+
+static struct consensus_tls tls_of(const struct master *m, const char *cert)
+{
+	return (struct consensus_tls){
+		.ca = bytes_str(m->ca), .cert = bytes_str(cert), .key = bytes_str(m->key)
+	};
+}
+
+/* New connections show it; those between masters are announced as ending and made anew. */
+static void on_renewed(void *ctx, const char *cert)
+{
+	struct master *m = ctx;
+	char *chain = chain_of(m, cert);
+	struct consensus_tls tls = tls_of(m, cert);
+	struct status st = { 0 };
+
+	if (tls_context_replace(m->api_tls, chain, m->key, &st) < 0 ||
+	    tls_context_replace(m->rpc_tls, cert, m->key, &st) < 0 ||
+	    consensus_set_tls(m->consensus, &tls, &st) < 0)
+		log_error("the new certificate is not taken", "error=%s", log_quote(st.message));
+	status_fini(&st);
+	free(chain);
 }
 
 static int64_t silence_ms(void *ctx, const char *node)
@@ -524,9 +555,7 @@ static int open_consensus(struct master *m, struct status *st)
 			.dir = c->data_dir,
 			.address = c->raft_address,
 			.listen = c->raft_listen,
-			.tls = { .ca = bytes_str(m->ca),
-				 .cert = bytes_str(m->cert),
-				 .key = bytes_str(m->key) },
+			.tls = tls_of(m, m->cert),
 			.loop = &m->uv,
 			.callbacks = &consensus_callbacks,
 			.ctx = m,
@@ -609,6 +638,19 @@ static int start_api(struct master *m, struct status *st)
 	return rc == 0 ? listen_inherited(m, st) : rc;
 }
 
+static int start_renewal(struct master *m, struct status *st)
+{
+	m->renewal = (struct renewal){
+		.config = m->config,
+		.trust = m->trust,
+		.writes = m->writes,
+		.key_pem = m->key,
+		.renewed = on_renewed,
+		.ctx = m,
+	};
+	return renewal_start(&m->renewal, &m->uv, m->cert, st);
+}
+
 static void start_handles(struct master *m)
 {
 	m->timer_ns = UINT64_MAX;
@@ -643,6 +685,8 @@ int master_run(const struct master_config *config, struct status *st)
 		rc = start_nodes(m, st);
 	if (rc == 0)
 		rc = start_api(m, st);
+	if (rc == 0)
+		rc = start_renewal(m, st);
 	if (rc < 0)
 		return rc; /* The process ends: the kernel cleans up. */
 	start_handles(m);
