@@ -143,6 +143,9 @@ void apiserver_destroy(struct apiserver *api)
 	watches_destroy(api->watches);
 	openapi_destroy(api->openapi);
 	discovery_destroy(api->discovery);
+	map_for_each (slot, &api->renewed)
+		free(slot->value);
+	map_fini(&api->renewed);
 	free(api->servers);
 	free(api);
 }

@@ -21,6 +21,7 @@
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"
+#include "common/base/map.h"
 #include "common/base/status.h"
 #include "common/io/exchange.h"
 #include "common/io/loop.h"
@@ -45,6 +46,7 @@ struct apiserver {
 	struct openapi *openapi;
 	struct watches *watches;
 	struct metrics metrics;
+	struct map renewed; /* node_leases.c: int64_t by node, as the leader told. */
 	struct list requests; /* All under way, watches and streams included. */
 	size_t n_requests, n_in_flight;
 	/* Reads that wait: for an answer to the read index under way, for the next

@@ -41,12 +41,9 @@ static void respond_scale(struct request *r, const struct object *o)
 	respond_item(r, 200, &rendering, &item);
 }
 
-static void get_ready(struct request *r, int rc)
+static void get_known(struct request *r, int rc)
 {
-	if (rc < 0) {
-		respond_unavailable(r, rc);
-		return;
-	}
+	(void)rc;
 
 	const char *namespace = r->path.namespace != NULL ? r->path.namespace : "";
 	const struct object *o =
@@ -70,6 +67,14 @@ static void get_ready(struct request *r, int rc)
 
 	node_lease_refresh(r->api, o, &item, &r->arena);
 	respond_item(r, 200, &rendering, &item);
+}
+
+static void get_ready(struct request *r, int rc)
+{
+	if (rc < 0)
+		respond_unavailable(r, rc);
+	else
+		node_leases_await(r, get_known);
 }
 
 void handle_get(struct request *r)
@@ -258,21 +263,26 @@ static void listing_respond(struct listing *l)
 	respond_buf(r, 200, content_type, &l->out);
 }
 
-static void list_ready(struct request *r, int rc)
+static void list_known(struct request *r, int rc)
 {
 	struct listing *l = r->data;
 	struct status st = { 0 };
 
-	if (rc < 0) {
-		respond_unavailable(r, rc);
-		return;
-	}
+	(void)rc;
 	if (listing_collect(l, &st) < 0) {
 		respond_status(r, &st);
 		return;
 	}
 	l->shown = request_rendering(r, &l->rendering);
 	listing_respond(l);
+}
+
+static void list_ready(struct request *r, int rc)
+{
+	if (rc < 0)
+		respond_unavailable(r, rc);
+	else
+		node_leases_await(r, list_known);
 }
 
 static int listing_parse(struct request *r, struct listing *l, struct status *st)

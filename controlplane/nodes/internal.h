@@ -81,6 +81,10 @@ void nodes_leader_message(struct nodes *nodes, struct arena *arena, SampanNode__
 int endpoint_start(struct nodes *nodes, struct status *st);
 void endpoint_stop(struct nodes *nodes, void (*closed)(struct nodes *));
 
+/* leases.c: the Lease of a Node; answers to other masters about heartbeats. */
+void leases_start(struct nodes *nodes);
+void leases_make(struct nodes *nodes, const struct object *node);
+
 /* sessions.c */
 void sessions_init(struct nodes *nodes);
 void sessions_poll(struct call *c);

@@ -54,6 +54,7 @@ int nodes_start(const struct nodes_config *config, struct nodes **ret_nodes, str
 		return rc;
 	}
 	members_start(nodes);
+	leases_start(nodes);
 	nodes->listener = (struct store_listener){ .cb = on_change, .ctx = nodes };
 	store_listen(config->store, &nodes->listener);
 	store_on_restore(config->store, on_restore, nodes);

@@ -364,6 +364,7 @@ static void registration_answer(struct registration *g, const SampanMaster__Writ
 		call_fail(g->call, -EAGAIN, "the Node is gone again");
 		return;
 	}
+	leases_make(nodes, o);
 	reg.has_node = true;
 	reg.node = (ProtobufCBinaryData){ o->packed.len, (uint8_t *)o->packed.data };
 	reg.has_revision = true;
