@@ -287,7 +287,8 @@ static int code_to_status(struct registry *r, const char *path, long code, struc
 		return 0;
 	case 401:
 	case 403:
-		return status_set(st, -EACCES, "registry %s refused access to %s (HTTP %ld)", r->host,
+		return status_set(st, -EACCES, "registry %s %s for %s (HTTP %ld)", r->host,
+			r->basic != NULL ? "refused the credentials" : "refused access",
 			r->repository, code);
 	case 404:
 		return status_set(st, -ENOENT, "%s/%s: %s not found", r->host, r->repository, path);
