@@ -57,12 +57,10 @@ static int compare_times(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-static void add_wall(struct cluster_clock *c, int64_t wall_ns)
+/* Everybody was heard, or cannot be. */
+static void round_over(struct cluster_clock *c)
 {
-	if (c->n_walls == array_size(c->walls))
-		return;
-	c->walls[c->n_walls++] = wall_ns;
-	if (c->n_walls != c->n_members / 2 + 1)
+	if (c->n_walls < c->n_members / 2 + 1)
 		return;
 	c->heard = true;
 	qsort(c->walls, c->n_walls, sizeof(c->walls[0]), compare_times);
@@ -80,8 +78,12 @@ static void add_wall(struct cluster_clock *c, int64_t wall_ns)
 
 static void on_answer(void *ctx, int rc, const SampanMaster__Message *reply)
 {
+	struct cluster_clock *c = ctx;
+
 	if (rc == 0 && reply->clock_reply != NULL)
-		add_wall(ctx, reply->clock_reply->wall_ns);
+		c->walls[c->n_walls++] = reply->clock_reply->wall_ns;
+	if (--c->n_open == 0)
+		round_over(c);
 }
 
 void cluster_clock_ask(struct cluster_clock *c, bool begins)
@@ -100,9 +102,11 @@ void cluster_clock_ask(struct cluster_clock *c, bool begins)
 		c->n_members = array_size(members);
 	if (c->n_members <= 1) {
 		c->n_members = 1;
-		add_wall(c, c->source->wall_ns(c->source));
+		c->walls[c->n_walls++] = c->source->wall_ns(c->source);
+		round_over(c);
 		return;
 	}
+	c->n_open = c->n_members;
 	for (size_t i = 0; i < c->n_members; i++) {
 		SampanMaster__Message message = SAMPAN_MASTER__MESSAGE__INIT;
 		SampanMaster__ClockRequest question = SAMPAN_MASTER__CLOCK_REQUEST__INIT;

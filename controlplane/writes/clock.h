@@ -2,11 +2,14 @@
  *
  * It never runs backwards and advances with this master's monotonic clock from the
  * newest time that an entry brought. A wall clock enters only as the lower median
- * of a majority of the masters' clocks, when a master begins to lead and then at
- * most once a minute while it proposes; so one master's wrong clock moves
- * nothing, and a cluster that was switched off for a day still knows the date. A
- * process that never heard a majority waits for it (200 ms at most) before its
- * first entry, so that the time does not leap behind that entry's back.
+ * of the clocks of all masters that answer, a majority at least, when a master
+ * begins to lead and then at most once a minute while it proposes; so one
+ * master's wrong clock moves nothing, and a cluster that was switched off for a
+ * day still knows the date. Everybody is waited for: of the first two answers of
+ * three the lower one may be the wrong one, which holds the time back until others
+ * answer first, and then it leaps. A process that has not finished a round waits
+ * for it (200 ms at most) before its first entry, so that the time does not leap
+ * behind that entry's back.
  * Loop thread only. */
 #pragma once
 
@@ -23,9 +26,9 @@ struct cluster_clock {
 	uint64_t base_mono_ns;
 	/* One round of asking. */
 	int64_t walls[16];
-	size_t n_walls, n_members;
+	size_t n_walls, n_members, n_open;
 	uint64_t asked_mono_ns, calls[16]; /* Of the round; those that are over are forgotten by rpc. */
-	bool heard; /* A majority, once. */
+	bool heard; /* A round ended, once. */
 };
 
 /* Answers the other masters' questions from now on. */

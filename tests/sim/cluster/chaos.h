@@ -66,6 +66,7 @@ struct chaos {
 	bool trace;
 	/* Of this seed. */
 	bool calm_nodes; /* Only masters fail: nothing may be evicted. */
+	int64_t clock_off_ns[MASTERS];
 	bool healed;     /* Faults are over, and the machines are large enough for everything. */
 	unsigned agent_loss_percent;
 	struct agent agents[NODES];

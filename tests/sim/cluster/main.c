@@ -137,12 +137,19 @@ static void crash(struct chaos *c, unsigned master)
 	sim_crash(&c->sim, master);
 }
 
+static void set_clock(struct chaos *c, unsigned master)
+{
+	c->sim.masters[master].source.wall_offset_ns =
+		c->sim.source.wall_offset_ns + c->clock_off_ns[master];
+}
+
 static void restart(struct chaos *c, unsigned master)
 {
 	if (c->sim.masters[master].up)
 		return;
 	chaos_trace(c, "master %u starts", master + 1);
 	sim_restart(&c->sim, master);
+	set_clock(c, master);
 	oracle_attach(c, master);
 }
 
@@ -150,13 +157,14 @@ static void restart(struct chaos *c, unsigned master)
 static void set_clocks(struct chaos *c)
 {
 	unsigned wrong = sim_draw(&c->sim, MASTERS);
-	int64_t right_ns = c->sim.source.wall_offset_ns;
 
 	for (unsigned i = 0; i < MASTERS; i++) {
 		int64_t off_ms = i == wrong ? (int64_t)sim_draw(&c->sim, 40 * 3600) * 1000 - 20 * 3600000ll :
 					      (int64_t)sim_draw(&c->sim, 500);
 
-		c->sim.masters[i].source.wall_offset_ns = right_ns + off_ms * 1000000;
+		c->clock_off_ns[i] = off_ms * 1000000;
+		if (c->sim.masters[i].up)
+			set_clock(c, i);
 	}
 	chaos_trace(c, "the clock of master %u is wrong", wrong + 1);
 	c->figures.clock_jumps++;

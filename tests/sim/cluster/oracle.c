@@ -167,7 +167,7 @@ static bool has_taint(const struct object *o, const char *key, const char *effec
 
 /* Who is given up was not heard of for as long as that takes: by nobody, and by the one who says so
  * not since it was elected. */
-static void check_silence(struct chaos *c, const struct object *o, bool since_election)
+static void check_silence(struct chaos *c, const struct object *o)
 {
 	uint64_t now = c->sim.now_ns, elected_ns = 0;
 	const struct agent *a = NULL;
@@ -184,7 +184,7 @@ static void check_silence(struct chaos *c, const struct object *o, bool since_el
 		       a->heard_ns - a->before_ns >= SILENCE_NS);
 	bool counted = now - elected_ns >= SILENCE_NS || now - elected_ns < 100000000;
 
-	if (c->calm_nodes || !silent || (since_election && !counted))
+	if (c->calm_nodes || !silent || !counted)
 		chaos_fail(c, "%s is given up: heard of %" PRIu64 " ms ago, leader since %" PRIu64 " ms",
 			   o->name, (now - a->heard_ns) / 1000000, (now - elected_ns) / 1000000);
 }
@@ -210,9 +210,10 @@ static void look_at_node(struct chaos *c, const struct change *change)
 		chaos_fail(c, "%s has no podCIDR", o->name);
 	claim(c, o, o->facts.node->pod_cidr, true);
 	if (change->old != NULL && change->old->facts.node->ready >= 0 && o->facts.node->ready < 0)
-		check_silence(c, o, true);
-	if (has_taint(o, unreachable, NULL) && !has_taint(change->old, unreachable, NULL))
-		check_silence(c, o, false);
+		check_silence(c, o);
+	if (has_taint(o, unreachable, NULL) && o->facts.node->ready >= 0 &&
+	    !has_taint(change->old, unreachable, NULL) && change->old->facts.node->ready >= 0)
+		chaos_fail(c, "%s is tainted unreachable and is not", o->name);
 
 	bool closed = o->facts.node->unschedulable || has_taint(o, "drill", NULL);
 
@@ -415,7 +416,10 @@ static void check_available(struct chaos *c, const struct object *o, const struc
 
 	for (size_t i = 0; i < c->oracle->n_sets; i++) {
 		const struct set_book *each = &c->oracle->sets[i];
-		int32_t available = recent_extreme(each->available, c->sim.now_ns, true);
+		/* The decision was based on this very version of the set, but maybe on older ones of
+		 * the others. */
+		int32_t available = each == set ? each->available[0].value :
+						  recent_extreme(each->available, c->sim.now_ns, true);
 		int32_t was = each == set ? replicas_before : each->replicas;
 
 		if (strcmp(each->owner, set->owner) != 0)
