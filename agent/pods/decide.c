@@ -179,7 +179,7 @@ static void pull_ahead(const struct pod_facts *f, struct pod_plan *plan)
 		bool ordered = false;
 
 		for (size_t k = 0; k < plan->n_orders; k++)
-			ordered = ordered || plan->orders[k].container == i;
+			ordered = ordered || (plan->orders[k].step != STEP_SANDBOX && plan->orders[k].container == i);
 		if (c->phase == PHASE_NONE && !c->image_ready && !ordered && f->now_ns >= c->not_before_ns)
 			order(plan, STEP_PULL, i);
 	}
