@@ -25,7 +25,8 @@ struct byte_stream {
 	void *data;
 	/* n > 0 bytes, valid during the call. */
 	void (*on_read)(struct byte_stream *s, const uint8_t *data, size_t n);
-	/* Pending bytes have been above TLS_HIGH_BYTES and are at or below TLS_LOW_BYTES. May be NULL. */
+	/* Pending bytes have been above TLS_HIGH_BYTES and are at or below TLS_LOW_BYTES. May be
+	 * NULL. */
 	void (*on_drain)(struct byte_stream *s);
 	/* The other side closed (0) or the connection failed (negative errno). */
 	void (*on_end)(struct byte_stream *s, int rc);

@@ -22,8 +22,8 @@ const char *cert_api_service_ip(struct arena *arena, const char *service_cidr)
 }
 
 size_t cert_master_sans(struct arena *arena, const char *domain, const char *service_cidr,
-			 const char *name, const char *host, const char *other_host,
-			 const char *ret_sans[CERT_SANS_MAX])
+			const char *name, const char *host, const char *other_host,
+			const char *ret_sans[CERT_SANS_MAX])
 {
 	const char *sans[] = {
 		TLS_MASTER_NAME,

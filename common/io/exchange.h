@@ -32,16 +32,16 @@ struct http_header {
 
 struct exchange {
 	const char *method; /* GET, ... */
-	const char *path;   /* As sent, still percent-encoded, without the query; begins with '/'. */
-	const char *query;  /* As sent, without '?'; "" if there is none. */
+	const char *path;  /* As sent, still percent-encoded, without the query; begins with '/'. */
+	const char *query; /* As sent, without '?'; "" if there is none. */
 	const struct http_header *headers;
 	size_t n_headers;
 	struct bytes body;
 	const struct tls_identity *peer; /* Of a verified client certificate, or NULL. */
-	const char *peer_problem;	 /* Why a certificate that was shown is not good, or NULL. */
-	const char *remote;		 /* The client's IP address. */
-	int http_version;		 /* 10, 11 or 20. */
-	uint64_t started_ms;		 /* When the request was complete, on the loop's clock. */
+	const char *peer_problem; /* Why a certificate that was shown is not good, or NULL. */
+	const char *remote;       /* The client's IP address. */
+	int http_version;         /* 10, 11 or 20. */
+	uint64_t started_ms;      /* When the request was complete, on the loop's clock. */
 
 	/* The handler's. */
 	void *data;
@@ -51,11 +51,12 @@ struct exchange {
 
 /* The value of the first header of that name, in any case, or NULL. */
 const char *exchange_header(const struct exchange *x, const char *name);
-/* The next value of a header that may come several times: *at starts at 0. NULL when there is none left. */
+/* The next value of a header that may come several times: *at starts at 0. NULL when there is none
+ * left. */
 const char *exchange_header_next(const struct exchange *x, const char *name, size_t *at);
 
-/* Undo percent-encoding of n bytes, '+' too where plus is set (queries). ret_text has room for n + 1.
- * -EINVAL for a broken escape or an encoded NUL. */
+/* Undo percent-encoding of n bytes, '+' too where plus is set (queries). ret_text has room for n
+ * + 1. -EINVAL for a broken escape or an encoded NUL. */
 int http_percent_decode(const char *text, size_t n, bool plus, char *ret_text);
 
 /* A response header, before responding or beginning; name and value are copied. Content-Length,
@@ -81,7 +82,8 @@ void exchange_abort(struct exchange *x);
 bool exchange_is_gone(const struct exchange *x);
 struct io_loop *exchange_loop(const struct exchange *x);
 
-/* Whether the client asks to leave HTTP for this protocol (HTTP/1.1 only), compared without case. */
+/* Whether the client asks to leave HTTP for this protocol (HTTP/1.1 only), compared without case.
+ */
 bool exchange_wants_upgrade(const struct exchange *x, const char *protocol);
 /* Answer 101 with the headers added so far and carry on with bytes. NULL if the client has gone
  * meanwhile. The caller sets the stream's callbacks before it returns to the loop. */

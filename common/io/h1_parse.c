@@ -158,7 +158,7 @@ static char *origin_form(char *target)
 {
 	char *rest = strncasecmp(target, "https://", 8) == 0  ? target + 8
 		     : strncasecmp(target, "http://", 7) == 0 ? target + 7
-							       : NULL;
+							      : NULL;
 
 	if (rest == NULL)
 		return target;

@@ -81,7 +81,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
 		     void *user)
 {
-	struct exchange_core *x = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	struct exchange_core *x =
+		nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 
 	(void)flags, (void)user;
 	if (x == NULL || x->h2.refused != 0 || x->h2.submitted || x->owned)
@@ -153,8 +154,8 @@ static void request_complete(struct exchange_core *x)
 	}
 	x->headers = xcalloc(s->n_fields + 1, sizeof(*x->headers));
 	for (size_t i = 0; i < s->n_fields; i++)
-		x->headers[i] = (struct http_header){ text + s->fields[i].name,
-						      text + s->fields[i].value };
+		x->headers[i] =
+			(struct http_header){ text + s->fields[i].name, text + s->fields[i].value };
 	x->pub.n_headers = s->n_fields;
 	free(s->fields);
 	s->fields = NULL;
@@ -168,7 +169,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
 		return 0;
 
-	struct exchange_core *x = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	struct exchange_core *x =
+		nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 
 	if (x != NULL)
 		request_complete(x);
@@ -292,8 +294,8 @@ static void submit(struct exchange_core *x, int status, const char *content_type
 static void h2_begin(struct exchange_core *x, int status, const char *content_type,
 		     int64_t content_length, struct buf *body)
 {
-	bool has_data = !x->head_only && status != 204 && status != 304 &&
-			(body == NULL || body->len > 0);
+	bool has_data =
+		!x->head_only && status != 204 && status != 304 && (body == NULL || body->len > 0);
 
 	if (body != NULL) {
 		x->h2.ended = true;
@@ -404,8 +406,8 @@ static void h2_deadline(struct http_conn *c)
 		return;
 	}
 	list_for_each (x, &c->exchanges, struct exchange_core, link) {
-		unsigned limit_ms = x->h2.submitted ? c->server->config.stall_ms
-						    : c->server->config.body_ms;
+		unsigned limit_ms =
+			x->h2.submitted ? c->server->config.stall_ms : c->server->config.body_ms;
 
 		if (!x->owned && now - x->h2.progress_ms > limit_ms)
 			h2_abort(x);
@@ -465,7 +467,8 @@ static void make_tables(nghttp2_session_callbacks **ret_callbacks, nghttp2_optio
 struct h2_conn *h2_conn_create(struct http_conn *c)
 {
 	nghttp2_settings_entry settings[] = {
-		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)c->server->config.streams_max },
+		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+		  (uint32_t)c->server->config.streams_max },
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, WINDOW_BYTES },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H1_HEAD_BYTES_MAX },
 	};

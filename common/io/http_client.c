@@ -24,8 +24,8 @@ struct http_call {
 	struct tls_context *context;
 	uv_timer_t timer;
 	uv_getaddrinfo_t resolve;
-	int parts;	 /* Of timer, resolver, connection and held stream: not gone yet. */
-	bool connected;	 /* tls is in use. */
+	int parts;      /* Of timer, resolver, connection and held stream: not gone yet. */
+	bool connected; /* tls is in use. */
 	bool done;
 	int timer_rc; /* What the timer means. */
 	char *host, *server_name, *upgrade;
@@ -140,9 +140,7 @@ static bool begin_body(struct http_call *c)
 
 	if (c->head_only || h->status == 204 || h->status == 304 || h->content_length == 0)
 		return false;
-	c->phase = h->chunked		      ? IN_CHUNKS
-		   : h->content_length >= 0 ? IN_BODY
-					      : IN_REST;
+	c->phase = h->chunked ? IN_CHUNKS : h->content_length >= 0 ? IN_BODY : IN_REST;
 	c->body_left = h->content_length > 0 ? (uint64_t)h->content_length : UINT64_MAX;
 	if (c->on_data != NULL)
 		uv_timer_stop(&c->timer);

@@ -23,12 +23,12 @@ struct http_request {
 	int port;
 	struct tls_context *tls;
 	const char *server_name; /* [host] Wanted in the certificate, e.g. TLS_MASTER_NAME. */
-	const char *method;	 /* [GET] */
-	const char *target;	 /* Path and query. */
+	const char *method;      /* [GET] */
+	const char *target;      /* Path and query. */
 	const struct http_header *headers; /* Host, Content-Length and Connection are added. */
 	size_t n_headers;
 	struct bytes body;
-	const char *upgrade;  /* The protocol to leave HTTP for, or NULL. */
+	const char *upgrade;   /* The protocol to leave HTTP for, or NULL. */
 	size_t body_bytes_max; /* [16 MiB] Of the response; more is -EMSGSIZE. */
 	unsigned timeout_ms;   /* [30000] Until the response is complete or, streamed, begins. */
 	/* Body pieces as they come (a watch); the response then carries no body. */

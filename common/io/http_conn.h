@@ -65,7 +65,7 @@ struct http_conn {
 struct exchange_core {
 	struct exchange pub;
 	struct http_server *server; /* A reference. */
-	struct http_conn *conn;	    /* NULL: the client is gone. */
+	struct http_conn *conn;     /* NULL: the client is gone. */
 	struct list link;
 	struct tls_identity *peer;
 	char remote[48];
@@ -86,7 +86,7 @@ struct exchange_core {
 		size_t method, path, authority;
 		struct h2_field {
 			size_t name, value;
-		} *fields;
+		} * fields;
 		size_t n_fields, cap_fields;
 		int refused; /* HTTP status to refuse with, 0: none. */
 		struct io_later drain;
@@ -104,7 +104,7 @@ struct http_server {
 	size_t n_conns;
 	size_t all_body_bytes;
 	bool shutting_down, closing;
-	char date[40]; /* The Date header's value, */
+	char date[40];    /* The Date header's value, */
 	uint64_t date_ms; /* made when. */
 	void (*on_closed)(void *arg);
 	void *on_closed_arg;

@@ -31,10 +31,10 @@ struct http_server_config {
 	size_t body_bytes_max;     /* [3 MiB] Of one request. */
 	size_t all_body_bytes_max; /* [64 MiB] Of all requests under way. */
 	unsigned handshake_ms;     /* [10000] */
-	unsigned header_ms;        /* [10000] From a request's first byte to the end of its header. */
-	unsigned body_ms;          /* [60000] */
-	unsigned idle_ms;          /* [180000] Between requests. */
-	unsigned stall_ms;         /* [60000] Bytes are pending and the client takes none. */
+	unsigned header_ms; /* [10000] From a request's first byte to the end of its header. */
+	unsigned body_ms;   /* [60000] */
+	unsigned idle_ms;   /* [180000] Between requests. */
+	unsigned stall_ms;  /* [60000] Bytes are pending and the client takes none. */
 };
 
 /* The config is copied; the TLS context must outlive the server. */

@@ -147,8 +147,10 @@ static void put_coordinate(const struct jwt_key *k, const char *param, struct bu
 
 void jwt_key_put_jwk(const struct jwt_key *k, struct buf *to)
 {
-	buf_printf(to, "{\"use\":\"sig\",\"kty\":\"EC\",\"kid\":\"%s\",\"crv\":\"P-256\","
-		       "\"alg\":\"ES256\",\"x\":\"", k->id);
+	buf_printf(to,
+		   "{\"use\":\"sig\",\"kty\":\"EC\",\"kid\":\"%s\",\"crv\":\"P-256\","
+		   "\"alg\":\"ES256\",\"x\":\"",
+		   k->id);
 	put_coordinate(k, OSSL_PKEY_PARAM_EC_PUB_X, to);
 	buf_put_str(to, "\",\"y\":\"");
 	put_coordinate(k, OSSL_PKEY_PARAM_EC_PUB_Y, to);
@@ -160,8 +162,7 @@ static int put_signature(const uint8_t *der, size_t n, struct buf *to)
 {
 	ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)n);
 	uint8_t bytes[SIGNATURE_BYTES];
-	int rc = sig != NULL &&
-				 BN_bn2binpad(ECDSA_SIG_get0_r(sig), bytes, HALF_BYTES) > 0 &&
+	int rc = sig != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(sig), bytes, HALF_BYTES) > 0 &&
 				 BN_bn2binpad(ECDSA_SIG_get0_s(sig), bytes + HALF_BYTES,
 					      HALF_BYTES) > 0
 			 ? 0
@@ -217,7 +218,8 @@ static bool verify_signature(const struct jwt_key *k, const char *signed_text, s
 	return ok;
 }
 
-/* The header must be ours to the letter, so it needs no parsing and offers no choice of algorithm. */
+/* The header must be ours to the letter, so it needs no parsing and offers no choice of algorithm.
+ */
 static const struct jwt_key *key_of(struct jwt_key *const *keys, size_t n_keys, const char *token,
 				    size_t header_len)
 {

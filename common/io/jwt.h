@@ -22,7 +22,8 @@ const char *jwt_key_id(const struct jwt_key *key);
 /* Append the public key as a JWK, one JSON object. */
 void jwt_key_put_jwk(const struct jwt_key *key, struct buf *to);
 
-int jwt_sign(const struct jwt_key *key, const char *claims_json, char **ret_token, struct status *st);
+int jwt_sign(const struct jwt_key *key, const char *claims_json, char **ret_token,
+	     struct status *st);
 /* Append the claims of a token that one of the keys signed. -EACCES for any other. */
 int jwt_verify(struct jwt_key *const *keys, size_t n_keys, const char *token,
 	       struct buf *ret_claims, struct status *st);

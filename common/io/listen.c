@@ -12,8 +12,8 @@ static int bind_to(uv_tcp_t *listener, const char *host, int port)
 	return rc < 0 ? rc : uv_tcp_bind(listener, (struct sockaddr *)&addr, 0);
 }
 
-int io_listen(uv_tcp_t *listener, const char *host, int port, int fd, uv_connection_cb on_connection,
-	      struct status *st)
+int io_listen(uv_tcp_t *listener, const char *host, int port, int fd,
+	      uv_connection_cb on_connection, struct status *st)
 {
 	int rc = fd > 0 ? uv_tcp_open(listener, fd) : bind_to(listener, host, port);
 
@@ -33,5 +33,5 @@ int io_listener_port(const uv_tcp_t *listener)
 	if (uv_tcp_getsockname(listener, (struct sockaddr *)&addr, &n) < 0)
 		return -1;
 	return ntohs(addr.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&addr)->sin6_port
-						 : ((struct sockaddr_in *)&addr)->sin_port);
+						: ((struct sockaddr_in *)&addr)->sin_port);
 }

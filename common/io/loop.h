@@ -57,8 +57,9 @@ static inline struct io_loop *io_loop_of(const uv_loop_t *uv)
 }
 
 /* Memory for a buffer that is filled and emptied again within a turn: without it the heap grows and
- * shrinks with every response, and each of its pages is made anew. Taking fills an empty buffer with
- * spare memory if there is some; giving empties one, and keeps its memory if it is worth it. */
+ * shrinks with every response, and each of its pages is made anew. Taking fills an empty buffer
+ * with spare memory if there is some; giving empties one, and keeps its memory if it is worth it.
+ */
 void io_spare_take(struct io_loop *l, struct buf *b);
 void io_spare_give(struct io_loop *l, struct buf *b);
 

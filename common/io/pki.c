@@ -101,7 +101,9 @@ static GENERAL_NAME *general_name(const char *san)
 	GENERAL_NAME *name = GENERAL_NAME_new();
 	ASN1_OCTET_STRING *text = ASN1_OCTET_STRING_new();
 	uint8_t addr[16];
-	int n = inet_pton(AF_INET, san, addr) == 1 ? 4 : inet_pton(AF_INET6, san, addr) == 1 ? 16 : 0;
+	int n = inet_pton(AF_INET, san, addr) == 1    ? 4
+		: inet_pton(AF_INET6, san, addr) == 1 ? 16
+						      : 0;
 
 	if (n > 0) {
 		ASN1_OCTET_STRING_set(text, addr, n);
@@ -170,8 +172,12 @@ int pki_ca_create(const char *key_pem, const char *cn, int64_t not_before_s, int
 	cert = blank_cert(key, not_before_s, not_after_s);
 	rc = fill_name(X509_get_subject_name(cert), &subject, st);
 	X509_set_issuer_name(cert, X509_get_subject_name(cert));
-	rc = rc < 0 ? rc : add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0", st);
-	rc = rc < 0 ? rc : add_extension(cert, cert, NID_key_usage, "critical,digitalSignature,keyCertSign,cRLSign", st);
+	rc = rc < 0 ? rc
+		    : add_extension(cert, cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0",
+				    st);
+	rc = rc < 0 ? rc
+		    : add_extension(cert, cert, NID_key_usage,
+				    "critical,digitalSignature,keyCertSign,cRLSign", st);
 	rc = rc < 0 ? rc : add_extension(cert, cert, NID_subject_key_identifier, "hash", st);
 	if (rc < 0)
 		return rc;
@@ -185,7 +191,7 @@ static int add_leaf_extensions(X509 *cert, X509 *ca, const struct pki_subject *s
 			       unsigned usages, struct status *st)
 {
 	const char *extended = usages == (PKI_SERVER | PKI_CLIENT) ? "serverAuth,clientAuth"
-			       : usages == PKI_SERVER		   ? "serverAuth"
+			       : usages == PKI_SERVER              ? "serverAuth"
 								   : "clientAuth";
 	int rc = add_extension(cert, ca, NID_basic_constraints, "critical,CA:FALSE", st);
 
@@ -262,7 +268,8 @@ int pki_csr_create(const char *key_pem, const struct pki_subject *subject, char 
 		GENERAL_NAMES_free(names);
 	}
 	if (X509_REQ_sign(req, key, EVP_sha256()) == 0)
-		return tls_openssl_failed(st, -EINVAL, "cannot sign the request of %s", subject->cn);
+		return tls_openssl_failed(st, -EINVAL, "cannot sign the request of %s",
+					  subject->cn);
 
 	BIO *bio = BIO_new(BIO_s_mem());
 
@@ -288,7 +295,8 @@ static int read_csr(const char *csr_pem, X509_REQ **ret_req, EVP_PKEY **ret_key,
 	EVP_PKEY *key = X509_REQ_get0_pubkey(req);
 
 	if (key == NULL || X509_REQ_verify(req, key) != 1)
-		return tls_openssl_failed(st, -EINVAL, "the certificate request's signature is wrong");
+		return tls_openssl_failed(st, -EINVAL,
+					  "the certificate request's signature is wrong");
 	*ret_key = key;
 	*ret_req = steal_ptr(&req);
 	return 0;
@@ -364,7 +372,7 @@ int pki_cert_verify(const char *cert_pem, const char *ca_pem, enum pki_usage usa
 	X509_STORE_CTX_init(ctx, NULL, cert, NULL);
 	X509_STORE_CTX_set0_trusted_stack(ctx, cas);
 	X509_STORE_CTX_set_purpose(ctx, usage == PKI_SERVER ? X509_PURPOSE_SSL_SERVER
-							     : X509_PURPOSE_SSL_CLIENT);
+							    : X509_PURPOSE_SSL_CLIENT);
 	X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(ctx), (time_t)now_s);
 	if (X509_verify_cert(ctx) != 1)
 		rc = status_set(st, -EACCES, "certificate: %s",

@@ -46,13 +46,14 @@ struct remote_ops {
 
 /* Whether the request wants a WebSocket or SPDY at all. */
 bool remote_is_wanted(const struct exchange *x);
-/* Answer the request. NULL when it is refused (the exchange has been answered then) or the client has
- * gone. on_open follows within 30 s, or on_end with -ETIMEDOUT. ops must stay valid. */
+/* Answer the request. NULL when it is refused (the exchange has been answered then) or the client
+ * has gone. on_open follows within 30 s, or on_end with -ETIMEDOUT. ops must stay valid. */
 struct remote_session *remote_accept(struct exchange *x, const struct remote_wish *wish,
 				     const struct remote_ops *ops, void *data);
 void *remote_data(const struct remote_session *s);
 /* REMOTE_STDOUT or REMOTE_STDERR; ignored when the client did not ask for it. */
-void remote_write(struct remote_session *s, enum remote_channel channel, const void *data, size_t n);
+void remote_write(struct remote_session *s, enum remote_channel channel, const void *data,
+		  size_t n);
 size_t remote_pending(const struct remote_session *s);
 void remote_pause(struct remote_session *s);
 void remote_resume(struct remote_session *s);
@@ -79,7 +80,8 @@ struct port_forward_ops {
 };
 
 /* ports are those of the query (?ports=80), which WebSocket channel clients name instead of
- * opening connections later; each is connected at once, at most 64. Otherwise as remote_accept(). */
+ * opening connections later; each is connected at once, at most 64. Otherwise as remote_accept().
+ */
 struct port_forward *port_forward_accept(struct exchange *x, const int *ports, size_t n_ports,
 					 const struct port_forward_ops *ops, void *data);
 void *port_forward_data(const struct port_forward *f);

@@ -76,22 +76,22 @@ int sp_errno(int rc)
 	static const struct {
 		int nng, err;
 	} table[] = {
-		{ NNG_EINTR, EINTR },		{ NNG_ENOMEM, ENOMEM },
-		{ NNG_EINVAL, EINVAL },		{ NNG_EBUSY, EBUSY },
-		{ NNG_ETIMEDOUT, ETIMEDOUT },	{ NNG_ECONNREFUSED, ECONNREFUSED },
-		{ NNG_ECLOSED, ESHUTDOWN },	{ NNG_EAGAIN, EAGAIN },
-		{ NNG_ENOTSUP, ENOTSUP },	{ NNG_EADDRINUSE, EADDRINUSE },
-		{ NNG_ESTATE, EPROTO },		{ NNG_ENOENT, ENOENT },
-		{ NNG_EPROTO, EPROTO },		{ NNG_EUNREACHABLE, EHOSTUNREACH },
-		{ NNG_EADDRINVAL, EINVAL },	{ NNG_EPERM, EPERM },
-		{ NNG_EMSGSIZE, EMSGSIZE },	{ NNG_ECONNABORTED, ECONNABORTED },
+		{ NNG_EINTR, EINTR },           { NNG_ENOMEM, ENOMEM },
+		{ NNG_EINVAL, EINVAL },         { NNG_EBUSY, EBUSY },
+		{ NNG_ETIMEDOUT, ETIMEDOUT },   { NNG_ECONNREFUSED, ECONNREFUSED },
+		{ NNG_ECLOSED, ESHUTDOWN },     { NNG_EAGAIN, EAGAIN },
+		{ NNG_ENOTSUP, ENOTSUP },       { NNG_EADDRINUSE, EADDRINUSE },
+		{ NNG_ESTATE, EPROTO },         { NNG_ENOENT, ENOENT },
+		{ NNG_EPROTO, EPROTO },         { NNG_EUNREACHABLE, EHOSTUNREACH },
+		{ NNG_EADDRINVAL, EINVAL },     { NNG_EPERM, EPERM },
+		{ NNG_EMSGSIZE, EMSGSIZE },     { NNG_ECONNABORTED, ECONNABORTED },
 		{ NNG_ECONNRESET, ECONNRESET }, { NNG_ECANCELED, ECANCELED },
-		{ NNG_ENOFILES, EMFILE },	{ NNG_ENOSPC, ENOSPC },
-		{ NNG_EEXIST, EEXIST },		{ NNG_EREADONLY, EROFS },
-		{ NNG_EWRITEONLY, EACCES },	{ NNG_ECRYPTO, EPROTO },
-		{ NNG_EPEERAUTH, EACCES },	{ NNG_ENOARG, EINVAL },
-		{ NNG_EAMBIGUOUS, EINVAL },	{ NNG_EBADTYPE, EINVAL },
-		{ NNG_ECONNSHUT, ESHUTDOWN },	{ NNG_EINTERNAL, EIO },
+		{ NNG_ENOFILES, EMFILE },       { NNG_ENOSPC, ENOSPC },
+		{ NNG_EEXIST, EEXIST },         { NNG_EREADONLY, EROFS },
+		{ NNG_EWRITEONLY, EACCES },     { NNG_ECRYPTO, EPROTO },
+		{ NNG_EPEERAUTH, EACCES },      { NNG_ENOARG, EINVAL },
+		{ NNG_EAMBIGUOUS, EINVAL },     { NNG_EBADTYPE, EINVAL },
+		{ NNG_ECONNSHUT, ESHUTDOWN },   { NNG_EINTERNAL, EIO },
 	};
 
 	if (rc == 0)
@@ -438,8 +438,8 @@ int sp_client_request(struct sp_client *c, int master, struct bytes body, unsign
 	call->sent = call->cancelled = false;
 	call->deadline_ms = now_ms() + timeout_ms;
 	nng_aio_set_msg(call->aio, msg);
-	nng_aio_set_timeout(call->aio, (nng_duration)(timeout_ms < SEND_MS_MAX ? timeout_ms
-									       : SEND_MS_MAX));
+	nng_aio_set_timeout(call->aio,
+			    (nng_duration)(timeout_ms < SEND_MS_MAX ? timeout_ms : SEND_MS_MAX));
 	if (ret_call != NULL)
 		*ret_call = call;
 	nng_ctx_send(call->ctx, call->aio);

@@ -25,8 +25,8 @@ struct sp_call;
 struct sp_client_config {
 	const char *ca_pem, *cert_pem, *key_pem;
 	const char *server_name; /* NULL: TLS_MASTER_NAME. */
-	size_t outstanding_max;	 /* Per master; 0: 64. */
-	size_t reply_bytes_max;	 /* 0: 20 MiB, more than any master sends. */
+	size_t outstanding_max;  /* Per master; 0: 64. */
+	size_t reply_bytes_max;  /* 0: 20 MiB, more than any master sends. */
 	/* A connection to the master is up or gone. May be NULL. */
 	void (*on_connection)(int master, bool up, void *arg);
 	void *arg;

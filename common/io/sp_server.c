@@ -50,7 +50,7 @@ struct sp_conn {
 struct request {
 	struct sp_request pub;
 	struct sp_server *server; /* A reference. */
-	struct sp_conn *conn;	  /* NULL: gone. */
+	struct sp_conn *conn;     /* NULL: gone. */
 	struct list link;
 	struct tls_identity *peer;
 	char remote[48];

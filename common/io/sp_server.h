@@ -23,8 +23,8 @@ struct sp_server;
 
 struct sp_request {
 	const struct tls_identity *peer; /* Of the client's verified certificate; never NULL. */
-	const char *remote;		 /* The client's IP address. */
-	uint64_t connection;		 /* Its number: from 1, never used again. */
+	const char *remote;              /* The client's IP address. */
+	uint64_t connection;             /* Its number: from 1, never used again. */
 	struct bytes body;
 	uint64_t started_ms; /* When it was complete, on the loop's clock. */
 
@@ -43,20 +43,23 @@ void sp_request_drop(struct sp_request *r);
 /* Zero means the default in brackets. */
 struct sp_server_config {
 	const char *host; /* An IP address. */
-	int port;	  /* 0: any free one. */
-	int fd;		  /* > 0: listen on this bound socket instead; taken over in any case. */
+	int port;         /* 0: any free one. */
+	int fd;           /* > 0: listen on this bound socket instead; taken over in any case. */
 	struct tls_context *tls; /* TLS_PEER_REQUIRED. */
 	void (*on_request)(struct sp_request *r, void *arg);
-	/* A connection that had its handshake is gone; its requests heard on_gone before. May be NULL. */
+	/* A connection that had its handshake is gone; its requests heard on_gone before. May be
+	 * NULL. */
 	void (*on_lost)(uint64_t connection, const struct tls_identity *peer, void *arg);
 	void *arg;
-	size_t connections_max;	   /* [20000] Further ones are closed at once. */
-	size_t outstanding_max;	   /* [64] Open requests per connection; then it is not read any more. */
-	size_t message_bytes_max;  /* [16 MiB] A larger one ends the connection. */
-	size_t all_bytes_max;	   /* [256 MiB] Of all messages arriving or open; beyond, connections end. */
-	unsigned handshake_ms;	   /* [8000] TLS and the 8 bytes of SP. */
-	unsigned message_ms;	   /* [60000] From a message's first byte to its last. */
-	unsigned stall_ms;	   /* [60000] Replies are pending and the client takes nothing. */
+	size_t connections_max; /* [20000] Further ones are closed at once. */
+	size_t outstanding_max; /* [64] Open requests per connection; then it is not read any more.
+				 */
+	size_t message_bytes_max; /* [16 MiB] A larger one ends the connection. */
+	size_t all_bytes_max;     /* [256 MiB] Of all messages arriving or open; beyond, connections
+				     end. */
+	unsigned handshake_ms;    /* [8000] TLS and the 8 bytes of SP. */
+	unsigned message_ms;      /* [60000] From a message's first byte to its last. */
+	unsigned stall_ms;        /* [60000] Replies are pending and the client takes nothing. */
 };
 
 /* The config is copied; the TLS context must outlive the server. */

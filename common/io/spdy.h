@@ -26,14 +26,16 @@ enum {
 };
 
 struct spdy_ops {
-	/* The client opens a stream; headers by spdy_stream_header() during this call only. Answer here
-	 * with spdy_stream_accept() or spdy_stream_reset(). fin: the client will send nothing on it. */
+	/* The client opens a stream; headers by spdy_stream_header() during this call only. Answer
+	 * here with spdy_stream_accept() or spdy_stream_reset(). fin: the client will send nothing
+	 * on it. */
 	void (*on_stream)(struct spdy *s, struct spdy_stream *stream, bool fin);
 	/* n may be 0 when fin. */
 	void (*on_data)(struct spdy *s, struct spdy_stream *stream, const uint8_t *data, size_t n,
 			bool fin);
 	void (*on_reset)(struct spdy *s, struct spdy_stream *stream);
-	/* Pending bytes have been above TLS_HIGH_BYTES and are at or below TLS_LOW_BYTES. May be NULL. */
+	/* Pending bytes have been above TLS_HIGH_BYTES and are at or below TLS_LOW_BYTES. May be
+	 * NULL. */
 	void (*on_drain)(struct spdy *s);
 	/* The client closed (0), or the connection or the protocol failed (negative errno). */
 	void (*on_end)(struct spdy *s, int rc);

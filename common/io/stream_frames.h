@@ -33,9 +33,11 @@ struct frame_stream_ops {
 	/* Bytes as they come, a frame may come in pieces; n may be 0 when the channel ends. */
 	void (*on_data)(struct frame_stream *s, uint8_t channel, const uint8_t *data, size_t n,
 			bool end);
-	/* Pending bytes have been above TLS_HIGH_BYTES and are at or below TLS_LOW_BYTES. May be NULL. */
+	/* Pending bytes have been above TLS_HIGH_BYTES and are at or below TLS_LOW_BYTES. May be
+	 * NULL. */
 	void (*on_drain)(struct frame_stream *s);
-	/* The other side closed (0), or the connection failed (negative errno; -EPROTO: bad frames). */
+	/* The other side closed (0), or the connection failed (negative errno; -EPROTO: bad
+	 * frames). */
 	void (*on_end)(struct frame_stream *s, int rc);
 };
 
@@ -60,7 +62,7 @@ struct frame_parser {
 
 typedef void frame_piece_fn(void *arg, uint8_t channel, const uint8_t *data, size_t n, bool end);
 
-/* Feed bytes; pieces are handed to fn until *stop (which fn may set). -EPROTO for an unknown flag or
- * a frame that is too large. */
+/* Feed bytes; pieces are handed to fn until *stop (which fn may set). -EPROTO for an unknown flag
+ * or a frame that is too large. */
 int frame_parser_feed(struct frame_parser *p, const uint8_t *data, size_t n, frame_piece_fn *fn,
 		      void *arg, const bool *stop);

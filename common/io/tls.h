@@ -27,7 +27,7 @@ enum tls_peer {
 
 struct tls_server_config {
 	const char *cert_pem, *key_pem; /* The certificate may be followed by its chain. */
-	const char *ca_pem;             /* Verifies clients; several certificates may follow each other. */
+	const char *ca_pem; /* Verifies clients; several certificates may follow each other. */
 	enum tls_peer peer;
 	bool http2; /* Offer h2 beside http/1.1. */
 };

@@ -144,7 +144,8 @@ struct byte_stream *tls_bytes_init(struct tls_bytes *b, struct tls_stream *tls, 
 bool tls_bytes_closed(struct tls_bytes *b)
 {
 	io_later_cancel(&b->deliver);
-	tell_end(b, -ESHUTDOWN); /* The holder may let go at once, and nothing more is to be done. */
+	tell_end(b,
+		 -ESHUTDOWN); /* The holder may let go at once, and nothing more is to be done. */
 	b->closed = true;
 	return b->held;
 }

@@ -19,8 +19,8 @@ struct tls_bytes {
 	void (*release)(struct tls_bytes *b);
 };
 
-/* Takes the callbacks of tls over, and early's bytes, which are delivered first. finish() is asked to
- * begin to close the connection; release() to free the container, once the connection was closed
+/* Takes the callbacks of tls over, and early's bytes, which are delivered first. finish() is asked
+ * to begin to close the connection; release() to free the container, once the connection was closed
  * while the stream was held and the holder let go. */
 struct byte_stream *tls_bytes_init(struct tls_bytes *b, struct tls_stream *tls, struct buf *early,
 				   void (*finish)(struct tls_bytes *b),

@@ -201,8 +201,7 @@ static void all_sent(struct tls_stream *s)
 
 static void drained(struct tls_stream *s)
 {
-	if (!s->was_high || s->state != TLS_STREAM_OPEN ||
-	    tls_stream_pending(s) > TLS_LOW_BYTES)
+	if (!s->was_high || s->state != TLS_STREAM_OPEN || tls_stream_pending(s) > TLS_LOW_BYTES)
 		return;
 	s->was_high = false;
 	if (s->ops->on_drain != NULL)
@@ -522,7 +521,8 @@ void tls_stream_write(struct tls_stream *s, const void *data, size_t n)
 
 void tls_stream_write_buf(struct tls_stream *s, struct buf *b)
 {
-	/* A header before a large body becomes a record of its own, the body then moves for nothing. */
+	/* A header before a large body becomes a record of its own, the body then moves for
+	 * nothing. */
 	if (b->len >= TLS_HIGH_BYTES && s->state == TLS_STREAM_OPEN && !encrypt(s))
 		end(s, -EPROTO);
 	if (s->plain.len == 0 && b->len > 0 && room_for(s, b->len)) {
@@ -587,44 +587,4 @@ void tls_stream_finish(struct tls_stream *s, void (*on_closed)(struct tls_stream
 		s->reading = true;
 	}
 	io_later_add(l, &s->flush);
-}
-
-struct tls_identity *tls_stream_identity(const struct tls_stream *s, const char **ret_problem)
-{
-	X509 *cert = SSL_get0_peer_certificate(s->ssl);
-	long complaint = (long)(intptr_t)SSL_get_app_data(s->ssl); /* See on_verify_leniently(). */
-	long verdict = complaint != X509_V_OK ? complaint : SSL_get_verify_result(s->ssl);
-	struct tls_identity *id;
-
-	*ret_problem = NULL;
-	if (cert == NULL)
-		return NULL;
-	if (verdict != X509_V_OK) {
-		*ret_problem = X509_verify_cert_error_string(verdict);
-		return NULL;
-	}
-	id = tls_identity_of_x509(cert);
-	if (id == NULL)
-		*ret_problem = "the certificate's subject cannot be read";
-	return id;
-}
-
-bool tls_stream_is_http2(const struct tls_stream *s)
-{
-	const unsigned char *protocol = NULL;
-	unsigned int n = 0;
-
-	SSL_get0_alpn_selected(s->ssl, &protocol, &n);
-	return n == 2 && memcmp(protocol, "h2", 2) == 0;
-}
-
-void tls_stream_remote(const struct tls_stream *s, char *ret_text, size_t size)
-{
-	struct sockaddr_storage addr;
-	int n = sizeof(addr);
-
-	if (uv_tcp_getpeername(&s->tcp, (struct sockaddr *)&addr, &n) < 0 ||
-	    uv_ip_name((struct sockaddr *)&addr, ret_text, size) < 0) {
-		ret_text[0] = '\0';
-	}
 }

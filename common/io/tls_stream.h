@@ -35,7 +35,8 @@ struct tls_stream_ops {
 	void (*on_open)(struct tls_stream *s); /* The handshake is done. */
 	/* n > 0 bytes of plain text, valid during the call. */
 	void (*on_read)(struct tls_stream *s, const uint8_t *data, size_t n);
-	/* Pending bytes have been above the high mark and are at or below the low one. May be NULL. */
+	/* Pending bytes have been above the high mark and are at or below the low one. May be NULL.
+	 */
 	void (*on_drain)(struct tls_stream *s);
 	/* The peer closed (0), or it failed: negative errno, -EPROTO for what TLS refused. */
 	void (*on_end)(struct tls_stream *s, int rc);
@@ -57,15 +58,16 @@ struct tls_stream {
 	struct ssl_st *ssl;
 	enum tls_stream_state state;
 	bool paused, reading, was_high, notify_sent, fin_sent, peer_done;
-	int end_rc;           /* What on_end will say. */
-	unsigned rounds;      /* Synchronous writes in a row; see flush(). */
-	size_t pending_max;   /* More than this ends the connection with -ENOBUFS; default 64 MiB. */
+	int end_rc;         /* What on_end will say. */
+	unsigned rounds;    /* Synchronous writes in a row; see flush(). */
+	size_t pending_max; /* More than this ends the connection with -ENOBUFS; default 64 MiB. */
 	uint64_t progress_ms; /* When bytes last left or nothing was pending. */
 	/* Cipher text of the read under way, and what is left of it while paused. */
 	const uint8_t *in;
 	size_t in_len;
 	struct buf held;
-	/* Plain text not yet encrypted (from plain_off), cipher text, and cipher text being written. */
+	/* Plain text not yet encrypted (from plain_off), cipher text, and cipher text being
+	 * written. */
 	struct buf plain, out, writing;
 	size_t plain_off, writing_off;
 	uv_write_t write;

@@ -102,11 +102,13 @@ static size_t parse(struct ws *ws, const uint8_t *data, size_t n)
 	ws->parsing = true;
 	while (at < n && !ws->paused && !ws->closed && !ws->ended) {
 		size_t used;
-		int rc = ws_parser_feed(&ws->parser, WS_MESSAGE_BYTES_MAX, data + at, n - at, &used);
+		int rc =
+			ws_parser_feed(&ws->parser, WS_MESSAGE_BYTES_MAX, data + at, n - at, &used);
 
 		at += used;
 		if (rc < 0) {
-			send_close(ws, rc == -EMSGSIZE ? WS_MESSAGE_TOO_BIG : WS_PROTOCOL_ERROR, "");
+			send_close(ws, rc == -EMSGSIZE ? WS_MESSAGE_TOO_BIG : WS_PROTOCOL_ERROR,
+				   "");
 			end(ws, rc);
 		} else if (rc == 1) {
 			handle(ws);

@@ -26,7 +26,8 @@ struct ws;
 struct ws_ops {
 	/* One message, put together from its fragments; valid during the call. */
 	void (*on_message)(struct ws *ws, bool text, const uint8_t *data, size_t n);
-	/* Pending bytes have been above TLS_HIGH_BYTES and are at or below TLS_LOW_BYTES. May be NULL. */
+	/* Pending bytes have been above TLS_HIGH_BYTES and are at or below TLS_LOW_BYTES. May be
+	 * NULL. */
 	void (*on_drain)(struct ws *ws);
 	/* The client closed (0), or the connection or the protocol failed (negative errno). */
 	void (*on_end)(struct ws *ws, int rc);
@@ -35,8 +36,9 @@ struct ws_ops {
 /* Whether the request asks for a WebSocket. */
 bool ws_is_wanted(const struct exchange *x);
 /* Accept with the first protocol of the client's list that is among ours; "" among ours accepts a
- * client that names none. Ends the exchange in any case: where it cannot be accepted the client gets
- * 400, 403 or 426, and NULL is returned, as it is when the client has gone. ops must stay valid. */
+ * client that names none. Ends the exchange in any case: where it cannot be accepted the client
+ * gets 400, 403 or 426, and NULL is returned, as it is when the client has gone. ops must stay
+ * valid. */
 struct ws *ws_accept(struct exchange *x, const char *const *protocols, size_t n_protocols,
 		     const struct ws_ops *ops, void *data);
 void *ws_data(const struct ws *ws);
@@ -50,6 +52,6 @@ void ws_resume(struct ws *ws);
 /* Send a close frame with this code and let go. */
 void ws_close(struct ws *ws, int code, const char *reason);
 
-/* Accept a WebSocket that carries nothing but bytes, as binary messages of any size, and make a byte
- * stream of it. NULL as above. */
+/* Accept a WebSocket that carries nothing but bytes, as binary messages of any size, and make a
+ * byte stream of it. NULL as above. */
 struct byte_stream *ws_accept_tunnel(struct exchange *x, const char *protocol);

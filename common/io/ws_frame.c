@@ -62,7 +62,8 @@ static int check_start(const struct ws_parser *p)
 	int op = p->head[0] & 0x0f;
 	bool fin = (p->head[0] & 0x80) != 0, masked = (p->head[1] & 0x80) != 0;
 
-	if ((p->head[0] & 0x70) != 0 || !masked || op > WS_PONG || (op > WS_BINARY && op < WS_CLOSE))
+	if ((p->head[0] & 0x70) != 0 || !masked || op > WS_PONG ||
+	    (op > WS_BINARY && op < WS_CLOSE))
 		return -EPROTO;
 	if (is_control(op))
 		return fin && (p->head[1] & 0x7f) <= CONTROL_BYTES_MAX ? 0 : -EPROTO;

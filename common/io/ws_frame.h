@@ -35,9 +35,9 @@ struct ws_parser {
 };
 
 void ws_parser_fini(struct ws_parser *p);
-/* Feed bytes; *ret_used is how many were taken. Returns 1 when a message or a control frame is complete
- * (p->op, p->payload, valid until the next call), 0 when more bytes are needed, -EPROTO, or
- * -EMSGSIZE for a message of more than message_max bytes. */
+/* Feed bytes; *ret_used is how many were taken. Returns 1 when a message or a control frame is
+ * complete (p->op, p->payload, valid until the next call), 0 when more bytes are needed, -EPROTO,
+ * or -EMSGSIZE for a message of more than message_max bytes. */
 int ws_parser_feed(struct ws_parser *p, size_t message_max, const uint8_t *data, size_t n,
 		   size_t *ret_used);
 /* Append the head of an unmasked frame with n bytes of payload. */

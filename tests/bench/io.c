@@ -40,8 +40,10 @@ static void make_certs(void)
 
 	if (pki_key_create(&ca_key, NULL) < 0 ||
 	    pki_ca_create(ca_key, "bench-ca", now - 60, now + 86400, &ca_pem, NULL) < 0 ||
-	    pki_key_create(&server_key_pem, NULL) < 0 || pki_key_create(&client_key_pem, NULL) < 0 ||
-	    pki_cert_create(ca_pem, ca_key, server_key_pem, &server, &terms, &server_pem, NULL) < 0 ||
+	    pki_key_create(&server_key_pem, NULL) < 0 ||
+	    pki_key_create(&client_key_pem, NULL) < 0 ||
+	    pki_cert_create(ca_pem, ca_key, server_key_pem, &server, &terms, &server_pem, NULL) <
+		    0 ||
 	    pki_cert_create(ca_pem, ca_key, client_key_pem, &client, &terms, &client_pem, NULL) < 0)
 		abort();
 }
@@ -84,9 +86,12 @@ static struct tls_context *server_tls(enum tls_peer peer)
 /* Serves for ever; writes its two ports to fd. */
 static void serve(int port, int fd)
 {
-	struct http_server_config http = { .host = "127.0.0.1", .port = port,
-					   .tls = server_tls(TLS_PEER_OPTIONAL), .on_request = on_http };
-	struct sp_server_config sp = { .host = "127.0.0.1", .tls = server_tls(TLS_PEER_REQUIRED),
+	struct http_server_config http = { .host = "127.0.0.1",
+					   .port = port,
+					   .tls = server_tls(TLS_PEER_OPTIONAL),
+					   .on_request = on_http };
+	struct sp_server_config sp = { .host = "127.0.0.1",
+				       .tls = server_tls(TLS_PEER_REQUIRED),
 				       .on_request = on_sp };
 	struct http_server *http_server;
 	struct sp_server *sp_server;
@@ -179,7 +184,8 @@ static const struct tls_stream_ops ops = { on_open, on_read, NULL, on_end };
 
 static void bench_init(struct bench *b)
 {
-	struct tls_client_config config = { .ca_pem = ca_pem, .cert_pem = client_pem,
+	struct tls_client_config config = { .ca_pem = ca_pem,
+					    .cert_pem = client_pem,
 					    .key_pem = client_key_pem };
 
 	*b = (struct bench){ 0 };

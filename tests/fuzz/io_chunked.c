@@ -37,8 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (size_t step = 1; step <= 3; step++) {
 		buf_clear(&pieces);
-		if (feed(data, size, step, &pieces, &used2, &state2) != refused ||
-		    used2 != used || state2 != state || pieces.len != whole.len ||
+		if (feed(data, size, step, &pieces, &used2, &state2) != refused || used2 != used ||
+		    state2 != state || pieces.len != whole.len ||
 		    (whole.len > 0 && memcmp(pieces.data, whole.data, whole.len) != 0))
 			abort();
 	}

@@ -36,7 +36,8 @@ static void parse(const uint8_t *data, size_t n, bool request)
 {
 	char *text = xmemdup(data, n);
 	struct h1_head head;
-	int refused = request ? h1_parse_request(text, n, &head) : h1_parse_response(text, n, &head);
+	int refused =
+		request ? h1_parse_request(text, n, &head) : h1_parse_response(text, n, &head);
 
 	if (refused == 0) {
 		check(&head);

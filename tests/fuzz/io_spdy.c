@@ -36,8 +36,8 @@ static void fake_close(struct byte_stream *s)
 	closed = true;
 }
 
-static const struct byte_stream_ops fake_ops = { fake_write, fake_pending, fake_nothing, fake_nothing,
-						 fake_close };
+static const struct byte_stream_ops fake_ops = { fake_write, fake_pending, fake_nothing,
+						 fake_nothing, fake_close };
 
 /* Streams called "r" are reset, others accepted; what ends is answered with an end. */
 static void on_stream(struct spdy *s, struct spdy_stream *stream, bool fin)
@@ -51,7 +51,8 @@ static void on_stream(struct spdy *s, struct spdy_stream *stream, bool fin)
 		spdy_stream_accept(stream);
 }
 
-static void on_data(struct spdy *s, struct spdy_stream *stream, const uint8_t *data, size_t n, bool fin)
+static void on_data(struct spdy *s, struct spdy_stream *stream, const uint8_t *data, size_t n,
+		    bool fin)
 {
 	(void)s;
 	if (n > 0 && data[0] == 'r')
@@ -79,7 +80,8 @@ static void put_be32(struct buf *to, uint32_t v)
 		buf_put_byte(to, (uint8_t)(v >> shift));
 }
 
-/* A SYN_STREAM around a header block made of the input, so that what lies behind zlib is reached. */
+/* A SYN_STREAM around a header block made of the input, so that what lies behind zlib is reached.
+ */
 static void put_syn(struct buf *to, const uint8_t *block, size_t n)
 {
 	z_stream z = { 0 };

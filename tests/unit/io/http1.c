@@ -84,7 +84,8 @@ static void on_request(struct exchange *x, void *arg)
 
 static struct http_server *serve(struct world *w, const struct http_server_config *extra)
 {
-	struct http_server_config config = extra != NULL ? *extra : (struct http_server_config){ 0 };
+	struct http_server_config config =
+		extra != NULL ? *extra : (struct http_server_config){ 0 };
 	struct http_server *server;
 
 	config.host = "127.0.0.1";
@@ -185,7 +186,8 @@ static void pipelined_requests_wait_for_a_late_answer(void **state)
 	struct client c;
 
 	client_connect(&c, w, w->anonymous, http_server_port(s));
-	client_send(&c, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /second HTTP/1.1\r\nHost: h\r\n\r\n");
+	client_send(&c,
+		    "GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /second HTTP/1.1\r\nHost: h\r\n\r\n");
 	world_run_until(w, holds, NULL);
 	world_settle(w);
 	assert_int_equal(n_requests, 1);
@@ -318,6 +320,7 @@ static void shutdown_ends_idle_and_busy_connections(void **state)
 	stop(w, s);
 }
 
+/* clang-format off */
 static const struct {
 	const char *name, *request;
 	int status;
@@ -356,6 +359,7 @@ static const struct {
 	{ "absurd chunk", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 400 },
 	{ "other expectation", "POST / HTTP/1.1\r\nHost: h\r\nExpect: miracles\r\nContent-Length: 1\r\n\r\n", 417 },
 };
+/* clang-format on */
 
 static void refuses_what_is_ambiguous(void **state)
 {
@@ -401,8 +405,9 @@ static void refuses_large_headers(void **state)
 /* What does not come in time: the handshake, the header, the body, the next request. */
 static void slow_clients_are_cut_off(void **state)
 {
-	struct http_server_config config = { .handshake_ms = 100, .header_ms = 100, .body_ms = 100,
-					     .idle_ms = 100 };
+	struct http_server_config config = {
+		.handshake_ms = 100, .header_ms = 100, .body_ms = 100, .idle_ms = 100
+	};
 	struct world *w = *state;
 	struct http_server *s = serve(w, &config);
 	struct client c[3];
@@ -433,8 +438,9 @@ static void body_budget_is_shared(void **state)
 	client_connect(&c, w, w->anonymous, http_server_port(s));
 	client_send(&c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n");
 	for (int i = 0; i < 20; i++)
-		client_send(&c, "0123456789012345678901234567890123456789012345678901234567890123456789"
-				"012345678901234567890123456789");
+		client_send(&c,
+			    "0123456789012345678901234567890123456789012345678901234567890123456789"
+			    "012345678901234567890123456789");
 	client_wait_for(&c, "HTTP/1.1 503 ");
 	client_close(&c);
 	client_connect(&c, w, w->anonymous, http_server_port(s));

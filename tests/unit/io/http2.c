@@ -51,7 +51,8 @@ static struct stream *stream_of(struct h2_client *c, int32_t id)
 }
 
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *user)
+		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+		     void *user)
 {
 	(void)session, (void)value_len, (void)flags;
 	if (name_len == 7 && memcmp(name, ":status", 7) == 0)
@@ -59,8 +60,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t n,
-		    void *user)
+static int on_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+		    size_t n, void *user)
 {
 	(void)session, (void)flags;
 	buf_put(&stream_of(user, id)->body, data, n);
@@ -132,7 +133,8 @@ static struct h2_client *dial(struct world *w, int port, int32_t window)
 	nghttp2_session_callbacks_del(cb);
 	nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, &setting, window != 0 ? 1 : 0);
 	uv_ip4_addr("127.0.0.1", port, &addr);
-	tls_stream_connect(&c->tls, &w->loop, w->admin, (struct sockaddr *)&addr, TLS_MASTER_NAME, &ops);
+	tls_stream_connect(&c->tls, &w->loop, w->admin, (struct sockaddr *)&addr, TLS_MASTER_NAME,
+			   &ops);
 	SSL_set_alpn_protos(c->tls.ssl, (const unsigned char *)"\x02h2", 3);
 	world_run_until_true(w, &c->open);
 	return c;
@@ -153,8 +155,8 @@ static void hang_up(struct h2_client *c)
 	free(c);
 }
 
-static ssize_t on_upload(nghttp2_session *session, int32_t id, uint8_t *to, size_t size, uint32_t *flags,
-			 nghttp2_data_source *source, void *user)
+static ssize_t on_upload(nghttp2_session *session, int32_t id, uint8_t *to, size_t size,
+			 uint32_t *flags, nghttp2_data_source *source, void *user)
 {
 	struct stream *s = source->ptr;
 	size_t n = s->upload_left < size ? s->upload_left : size;
@@ -172,15 +174,20 @@ static struct stream *ask(struct h2_client *c, const char *method, const char *p
 {
 	struct stream *s = &c->streams[c->n_streams++];
 	nghttp2_data_provider provider = { .source.ptr = s, .read_callback = on_upload };
-	const char *pairs[][2] = { { ":method", method }, { ":scheme", "https" }, { ":authority", "h" },
-				   { ":path", path }, { "x-extra", extra } };
+	const char *pairs[][2] = { { ":method", method },
+				   { ":scheme", "https" },
+				   { ":authority", "h" },
+				   { ":path", path },
+				   { "x-extra", extra } };
 	nghttp2_nv nv[5];
 
 	for (size_t i = 0; i < 5; i++)
 		nv[i] = (nghttp2_nv){ (uint8_t *)pairs[i][0], (uint8_t *)pairs[i][1],
-				      strlen(pairs[i][0]), strlen(pairs[i][1]), NGHTTP2_NV_FLAG_NONE };
+				      strlen(pairs[i][0]), strlen(pairs[i][1]),
+				      NGHTTP2_NV_FLAG_NONE };
 	s->upload_left = upload;
-	s->id = nghttp2_submit_request(c->session, NULL, nv, 5, upload > 0 ? &provider : NULL, NULL);
+	s->id = nghttp2_submit_request(c->session, NULL, nv, 5, upload > 0 ? &provider : NULL,
+				       NULL);
 	assert_true(s->id > 0);
 	pump(c);
 	return s;
@@ -236,7 +243,8 @@ static void on_request(struct exchange *x, void *arg)
 
 static struct http_server *serve(struct world *w, const struct http_server_config *extra)
 {
-	struct http_server_config config = extra != NULL ? *extra : (struct http_server_config){ 0 };
+	struct http_server_config config =
+		extra != NULL ? *extra : (struct http_server_config){ 0 };
 	struct http_server *s;
 
 	config.host = "127.0.0.1";
@@ -312,7 +320,8 @@ static void slow_stream_is_bounded_and_others_go_on(void **state)
 	assert_true(written < 200000);
 	assert_true(pending_max < EXCHANGE_HIGH_BYTES + 20000);
 	while (!slow->closed) {
-		nghttp2_session_consume(c->session, slow->id, slow->body.len > 30000 ? 20000 : 30000);
+		nghttp2_session_consume(c->session, slow->id,
+					slow->body.len > 30000 ? 20000 : 30000);
 		nghttp2_submit_window_update(c->session, NGHTTP2_FLAG_NONE, slow->id, 100000);
 		nghttp2_submit_window_update(c->session, NGHTTP2_FLAG_NONE, 0, 100000);
 		pump(c);
@@ -448,7 +457,8 @@ static void rapid_resets_end_the_connection(void **state)
 		memset(c->streams, 0, sizeof(c->streams[0]));
 		struct stream *stream = ask(c, "GET", "/hold", 0, "");
 
-		nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_CANCEL);
+		nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, stream->id,
+					  NGHTTP2_CANCEL);
 		pump(c);
 		uv_run(&w->uv, UV_RUN_NOWAIT);
 		while (n_held > 0)

@@ -194,13 +194,17 @@ static void large_messages_pass_and_too_large_ones_do_not(void **state)
 	struct sp_client *c = dial(w, sp_server_port(s), &m);
 
 	memset(buf_reserve(&large, 5 << 20), 'x', 5 << 20);
-	assert_int_equal(sp_client_request(c, m, bytes_of(large.data, 3 << 20), 9000, on_reply, &a, NULL), 0);
+	assert_int_equal(
+		sp_client_request(c, m, bytes_of(large.data, 3 << 20), 9000, on_reply, &a, NULL),
+		0);
 	world_run_until_true(w, &a.done);
 	assert_int_equal(a.rc, 0);
 	assert_int_equal(a.body.len, (3 << 20) + strlen("admin/system:masters:"));
 	buf_fini(&a.body);
 	a = (struct answer){ 0 };
-	assert_int_equal(sp_client_request(c, m, bytes_of(large.data, 5 << 20), 9000, on_reply, &a, NULL), 0);
+	assert_int_equal(
+		sp_client_request(c, m, bytes_of(large.data, 5 << 20), 9000, on_reply, &a, NULL),
+		0);
 	world_run_until_true(w, &a.done);
 	assert_int_equal(a.rc, -ECONNRESET);
 	ask(c, m, "again", &a);

@@ -1,4 +1,4 @@
-/* What leaves HTTP: framed streams between our own programs, WebSockets and SPDY. */
+/* Remote commands and port-forward over WebSocket and SPDY, as clients see them. */
 #include "world.h"
 
 #include <errno.h>
@@ -10,14 +10,11 @@
 
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
-#include "common/io/http_client.h"
 #include "common/io/http_server.h"
 #include "common/io/remote_streams.h"
 #include "common/io/spdy.h"
-#include "common/io/stream_frames.h"
 
-static struct buf heard;      /* What the server's side was told, as text. */
-static struct buf client_heard;
+static struct buf heard; /* What the server's side was told, as text. */
 static unsigned n_open;
 static size_t pending_max, written;
 static bool flooding;
@@ -26,54 +23,6 @@ static void tell(const char *what, int channel, const uint8_t *data, size_t n)
 {
 	buf_printf(&heard, "%s %d %.*s;", what, channel, (int)n, (const char *)data);
 }
-
-/* Framed streams */
-
-static struct frame_stream *server_frames, *client_frames;
-
-static void frames_data(struct frame_stream *s, uint8_t channel, const uint8_t *data, size_t n,
-			bool end)
-{
-	if (s == client_frames) {
-		buf_put(&client_heard, data, n);
-		if (end)
-			buf_put_str(&client_heard, "<end>");
-		return;
-	}
-	if (n > 0 && n < 100)
-		tell("data", channel, data, n);
-	if (end)
-		buf_printf(&heard, "end %d;", channel);
-	frame_stream_write(s, channel, data, n, end);
-}
-
-static void frames_flood(struct frame_stream *s)
-{
-	static const char block[10000] = "x";
-
-	while (flooding && frame_stream_pending(s) <= TLS_HIGH_BYTES && written < 20000000) {
-		frame_stream_write(s, 1, block, sizeof(block), false);
-		written += sizeof(block);
-		if (frame_stream_pending(s) > pending_max)
-			pending_max = frame_stream_pending(s);
-	}
-	if (written == 20000000) {
-		written++;
-		frame_stream_write(s, 1, NULL, 0, true);
-	}
-}
-
-static void frames_end(struct frame_stream *s, int rc)
-{
-	if (s == client_frames)
-		client_frames = NULL;
-	else
-		server_frames = NULL;
-	buf_printf(&heard, "gone %d;", rc);
-	frame_stream_close(s);
-}
-
-static const struct frame_stream_ops frames_ops = { frames_data, frames_flood, frames_end };
 
 /* Remote commands */
 
@@ -162,8 +111,8 @@ static void forward_end(struct port_forward *f, int rc)
 	port_forward_close(f);
 }
 
-static const struct port_forward_ops forward_ops = { conn_opened, conn_data,  conn_eof,
-						     conn_reset,  NULL, forward_end };
+static const struct port_forward_ops forward_ops = { conn_opened, conn_data, conn_eof,
+						     conn_reset,  NULL,      forward_end };
 
 /* The server */
 
@@ -174,13 +123,7 @@ static void on_request(struct exchange *x, void *arg)
 	static const int ports[] = { 80, 81 };
 
 	(void)arg;
-	if (strncmp(x->path, STREAM_PATH, strlen(STREAM_PATH)) == 0 &&
-	    exchange_wants_upgrade(x, STREAM_PROTOCOL)) {
-		server_frames = frame_stream_create(exchange_upgrade(x, STREAM_PROTOCOL), &frames_ops,
-						    NULL);
-		if (flooding)
-			frames_flood(server_frames);
-	} else if (strcmp(x->path, "/exec") == 0) {
+	if (strcmp(x->path, "/exec") == 0) {
 		session = remote_accept(x, &wish, &session_ops, NULL);
 	} else if (strcmp(x->path, "/tty") == 0) {
 		session = remote_accept(x, &tty, &session_ops, NULL);
@@ -193,13 +136,13 @@ static void on_request(struct exchange *x, void *arg)
 
 static struct http_server *serve(struct world *w)
 {
-	struct http_server_config config = { .host = "127.0.0.1", .tls = w->server_tls,
+	struct http_server_config config = { .host = "127.0.0.1",
+					     .tls = w->server_tls,
 					     .on_request = on_request };
 	struct http_server *s;
 
 	assert_int_equal(http_server_create(&w->loop, &config, &s, NULL), 0);
 	buf_clear(&heard);
-	buf_clear(&client_heard);
 	n_open = 0;
 	pending_max = written = 0;
 	flooding = false;
@@ -214,7 +157,6 @@ static void stop(struct world *w, struct http_server *s)
 	world_run_until_true(w, &closed);
 	world_settle(w);
 	buf_fini(&heard);
-	buf_fini(&client_heard);
 }
 
 struct text_wanted {
@@ -236,126 +178,17 @@ static void wait_text(struct world *w, struct buf *in, const char *text)
 	world_run_until(w, has_text, &t);
 }
 
-/* Framed streams over dial and upgrade */
-
-struct dialled {
-	bool done;
-	int rc, status;
-};
-
-static void on_dialled(void *arg, int rc, const struct http_response *r, struct byte_stream *stream)
-{
-	struct dialled *d = arg;
-
-	d->done = true;
-	d->rc = rc;
-	d->status = r != NULL ? r->status : 0;
-	if (stream != NULL)
-		client_frames = frame_stream_create(stream, &frames_ops, NULL);
-}
-
-static void dial(struct world *w, struct http_server *s, const char *target, struct dialled *d)
-{
-	struct http_request request = {
-		.host = "localhost",
-		.port = http_server_port(s),
-		.tls = w->admin,
-		.server_name = TLS_MASTER_NAME,
-		.target = target,
-		.upgrade = STREAM_PROTOCOL,
-	};
-
-	*d = (struct dialled){ 0 };
-	http_client_send(&w->loop, &request, on_dialled, d);
-	world_run_until_true(w, &d->done);
-	assert_int_equal(d->rc, 0);
-}
-
-static bool frames_gone(void *arg)
-{
-	(void)arg;
-	return server_frames == NULL;
-}
-
-static void frames_go_both_ways(void **state)
-{
-	struct world *w = *state;
-	struct http_server *s = serve(w);
-	struct dialled d;
-
-	dial(w, s, STREAM_PATH "token", &d);
-	assert_int_equal(d.status, 101);
-	frame_stream_write(client_frames, 3, "hello", 5, false);
-	frame_stream_write(client_frames, 7, NULL, 0, true);
-	wait_text(w, &client_heard, "hello<end>");
-	assert_string_equal(buf_cstr(&heard), "data 3 hello;end 7;");
-	frame_stream_close(client_frames);
-	client_frames = NULL;
-	world_run_until(w, frames_gone, NULL);
-	assert_non_null(strstr(buf_cstr(&heard), "gone 0;"));
-	stop(w, s);
-}
-
-static void refused_upgrade_is_a_response(void **state)
-{
-	struct world *w = *state;
-	struct http_server *s = serve(w);
-	struct dialled d;
-
-	dial(w, s, "/elsewhere", &d);
-	assert_int_equal(d.status, 404);
-	stop(w, s);
-}
-
-static void frames_hold_the_writer_back(void **state)
-{
-	struct world *w = *state;
-	struct http_server *s = serve(w);
-	struct dialled d;
-
-	flooding = true;
-	dial(w, s, STREAM_PATH "token", &d);
-	frame_stream_pause(client_frames);
-	for (size_t before = 1; before != written; world_settle(w))
-		before = written;
-	assert_true(written < 20000000);
-	assert_true(pending_max < TLS_HIGH_BYTES + 30000);
-	frame_stream_resume(client_frames);
-	wait_text(w, &client_heard, "<end>");
-	assert_int_equal(client_heard.len, 20000000 + 5);
-	frame_stream_close(client_frames);
-	client_frames = NULL;
-	world_run_until(w, frames_gone, NULL);
-	stop(w, s);
-}
-
-static void broken_frames_end_the_stream(void **state)
-{
-	struct world *w = *state;
-	struct http_server *s = serve(w);
-	struct client c;
-
-	client_connect(&c, w, w->admin, http_server_port(s));
-	client_send(&c, "GET " STREAM_PATH "x HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n"
-			"Upgrade: sampan-stream\r\n\r\n");
-	client_wait_for(&c, "101 Switching");
-	client_send_bytes(&c, "\1\xff\0\0\0\1x", 7);
-	client_wait_end(&c);
-	assert_non_null(strstr(buf_cstr(&heard), "gone -71;"));
-	client_close(&c);
-	stop(w, s);
-}
-
 /* WebSockets */
 
 static void ws_open(struct client *c, struct world *w, int port, const char *path,
 		    const char *protocols)
 {
-	autofree char *request = xasprintf(
-		"GET %s HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\n"
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-		"Sec-WebSocket-Protocol: %s\r\n\r\n", path, protocols);
+	autofree char *request =
+		xasprintf("GET %s HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\n"
+			  "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+			  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+			  "Sec-WebSocket-Protocol: %s\r\n\r\n",
+			  path, protocols);
 
 	client_connect(c, w, w->admin, port);
 	client_send(c, request);
@@ -375,7 +208,7 @@ static void ws_send(struct client *c, int first, const void *data, size_t n)
 	}
 	buf_put(&b, "mask", 4);
 	for (size_t i = 0; i < n; i++)
-		buf_put_byte(&b, ((const uint8_t *)data)[i] ^ (uint8_t)"mask"[i & 3]);
+		buf_put_byte(&b, ((const uint8_t *)data)[i] ^ (uint8_t) "mask"[i & 3]);
 	client_send_bytes(c, b.data, b.len);
 	buf_fini(&b);
 }
@@ -386,20 +219,23 @@ static void websocket_v5_runs_a_command(void **state)
 	struct http_server *s = serve(w);
 	struct client c;
 
-	ws_open(&c, w, http_server_port(s), "/exec", "v6.unknown, v5.channel.k8s.io, v4.channel.k8s.io");
+	ws_open(&c, w, http_server_port(s), "/exec",
+		"v6.unknown, v5.channel.k8s.io, v4.channel.k8s.io");
 	client_wait_for(&c, "\r\n\r\n\x82\x01\x01");
-	assert_non_null(strstr(buf_cstr(&c.got), "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+	assert_non_null(
+		strstr(buf_cstr(&c.got), "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
 	assert_non_null(strstr(buf_cstr(&c.got), "Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n"));
 	ws_send(&c, 0x82, "\0abc", 4);
-	client_wait_for(&c, "\x82\x04\x01" "abc");
-	ws_send(&c, 0x01, "\0in", 3);         /* A text message in three fragments, */
-	ws_send(&c, 0x89, "ping", 4);         /* a ping between them, */
+	client_wait_for(&c, "\x82\x04\x01"
+			    "abc");
+	ws_send(&c, 0x01, "\0in", 3); /* A text message in three fragments, */
+	ws_send(&c, 0x89, "ping", 4); /* a ping between them, */
 	ws_send(&c, 0x00, " pie", 4);
 	ws_send(&c, 0x80, "ces", 3);
 	client_wait_for(&c, "\x82\x0a\x01in pieces");
 	client_wait_for(&c, "\x8a\x04ping");
 	ws_send(&c, 0x82, "\1not an input", 13); /* Ignored, */
-	ws_send(&c, 0x82, "\4{}", 3);	         /* as is a size without a terminal. */
+	ws_send(&c, 0x82, "\4{}", 3);            /* as is a size without a terminal. */
 	ws_send(&c, 0x82, "\377\0", 2);
 	client_wait_for(&c, "\x03{\"status\":\"Success\"}\x88\x02\x03\xe8");
 	assert_string_equal(buf_cstr(&heard), "data 0 abc;data 0 in pieces;eof 0 ;");
@@ -455,8 +291,9 @@ static void websocket_handshakes_are_checked(void **state)
 	client_wait_for(&c, "HTTP/1.1 403 ");
 	client_close(&c);
 	client_connect(&c, w, w->admin, http_server_port(s));
-	client_send(&c, "GET /exec HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n");
+	client_send(&c,
+		    "GET /exec HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+		    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n");
 	client_wait_for(&c, "HTTP/1.1 400 ");
 	client_close(&c);
 	client_connect(&c, w, w->admin, http_server_port(s));
@@ -537,7 +374,8 @@ static void spdy_open(struct spdy_client *c, struct world *w, int port, const ch
 	client_send(&c->client, request);
 }
 
-static void spdy_frame(struct spdy_client *c, uint32_t word, uint32_t flags, const struct buf *payload)
+static void spdy_frame(struct spdy_client *c, uint32_t word, uint32_t flags,
+		       const struct buf *payload)
 {
 	struct buf b = { 0 };
 
@@ -635,11 +473,16 @@ static void spdy_runs_a_command(void **state)
 
 static void spdy_forwards_ports(void **state)
 {
-	static const char *const error[] = { "streamtype", "error", "port", "80", "requestid", "0", NULL };
-	static const char *const data[] = { "streamtype", "data", "port", "80", "requestid", "0", NULL };
-	static const char *const error2[] = { "streamtype", "error", "port", "81", "requestid", "1", NULL };
-	static const char *const data2[] = { "streamtype", "data", "port", "81", "requestid", "1", NULL };
-	static const char *const bad[] = { "streamtype", "data", "port", "99999", "requestid", "2", NULL };
+	static const char *const error[] = { "streamtype", "error", "port", "80",
+					     "requestid",  "0",     NULL };
+	static const char *const data[] = { "streamtype", "data", "port", "80",
+					    "requestid",  "0",    NULL };
+	static const char *const error2[] = { "streamtype", "error", "port", "81",
+					      "requestid",  "1",     NULL };
+	static const char *const data2[] = { "streamtype", "data", "port", "81",
+					     "requestid",  "1",    NULL };
+	static const char *const bad[] = { "streamtype", "data", "port", "99999",
+					   "requestid",  "2",    NULL };
 	struct world *w = *state;
 	struct http_server *s = serve(w);
 	struct spdy_client c;
@@ -711,10 +554,6 @@ static void spdy_protocol_must_be_known(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(frames_go_both_ways),
-		cmocka_unit_test(refused_upgrade_is_a_response),
-		cmocka_unit_test(frames_hold_the_writer_back),
-		cmocka_unit_test(broken_frames_end_the_stream),
 		cmocka_unit_test(websocket_v5_runs_a_command),
 		cmocka_unit_test(broken_websockets_end),
 		cmocka_unit_test(websocket_handshakes_are_checked),

@@ -36,7 +36,9 @@ static void certificates_say_what_was_asked(void **state)
 	assert_string_equal(asked->sans[2], "fd00::1");
 	tls_identity_unref(asked);
 
-	assert_int_equal(pki_csr_sign(w->certs.ca_pem, w->certs.ca_key_pem, csr, &subject, &terms, &cert, NULL), 0);
+	assert_int_equal(pki_csr_sign(w->certs.ca_pem, w->certs.ca_key_pem, csr, &subject, &terms,
+				      &cert, NULL),
+			 0);
 	assert_int_equal(pki_cert_parse(cert, &got, NULL), 0);
 	assert_string_equal(got->cn, "system:node:node-1");
 	assert_true(tls_identity_in_org(got, "system:nodes"));
@@ -56,14 +58,24 @@ static void verification_knows_time_use_and_signer(void **state)
 	int64_t now = time(NULL);
 	struct status st = { 0 };
 
-	assert_int_equal(pki_cert_verify(w->certs.admin_pem, w->certs.ca_pem, PKI_CLIENT, now, NULL), 0);
-	assert_int_equal(pki_cert_verify(w->certs.admin_pem, w->certs.ca_pem, PKI_SERVER, now, NULL), -EACCES);
-	assert_int_equal(pki_cert_verify(w->certs.master_pem, w->certs.ca_pem, PKI_SERVER, now, NULL), 0);
-	assert_int_equal(pki_cert_verify(w->certs.admin_pem, w->certs.ca_pem, PKI_CLIENT, now + 7200, &st), -EACCES);
+	assert_int_equal(
+		pki_cert_verify(w->certs.admin_pem, w->certs.ca_pem, PKI_CLIENT, now, NULL), 0);
+	assert_int_equal(
+		pki_cert_verify(w->certs.admin_pem, w->certs.ca_pem, PKI_SERVER, now, NULL),
+		-EACCES);
+	assert_int_equal(
+		pki_cert_verify(w->certs.master_pem, w->certs.ca_pem, PKI_SERVER, now, NULL), 0);
+	assert_int_equal(
+		pki_cert_verify(w->certs.admin_pem, w->certs.ca_pem, PKI_CLIENT, now + 7200, &st),
+		-EACCES);
 	assert_string_equal(st.message, "certificate: certificate has expired");
 	status_fini(&st);
-	assert_int_equal(pki_cert_verify(w->certs.foreign_pem, w->certs.ca_pem, PKI_CLIENT, now, NULL), -EACCES);
-	assert_int_equal(pki_cert_verify(w->certs.foreign_pem, w->certs.other_ca_pem, PKI_CLIENT, now, NULL), 0);
+	assert_int_equal(
+		pki_cert_verify(w->certs.foreign_pem, w->certs.ca_pem, PKI_CLIENT, now, NULL),
+		-EACCES);
+	assert_int_equal(
+		pki_cert_verify(w->certs.foreign_pem, w->certs.other_ca_pem, PKI_CLIENT, now, NULL),
+		0);
 }
 
 static void broken_texts_are_refused(void **state)
@@ -139,7 +151,8 @@ struct answer {
 	struct buf body;
 };
 
-static void on_response(void *arg, int rc, const struct http_response *r, struct byte_stream *stream)
+static void on_response(void *arg, int rc, const struct http_response *r,
+			struct byte_stream *stream)
 {
 	struct answer *a = arg;
 
@@ -201,7 +214,8 @@ static void clients_trust_the_ca_or_its_hash(void **state)
 	bool closed = false;
 
 	/* For pinning the server sends the CA's certificate along. */
-	assert_int_equal(tls_context_replace(w->server_tls, chain, w->certs.master_key_pem, NULL), 0);
+	assert_int_equal(tls_context_replace(w->server_tls, chain, w->certs.master_key_pem, NULL),
+			 0);
 	config.tls = w->server_tls;
 	assert_int_equal(http_server_create(&w->loop, &config, &s, NULL), 0);
 	assert_int_equal(pki_cert_sha256(w->certs.ca_pem, pin, NULL), 0);
@@ -237,10 +251,13 @@ static void clients_trust_the_ca_or_its_hash(void **state)
 static void loop_ends_while_connections_finish(void **state)
 {
 	struct world *w = *state;
-	struct http_server_config config = { .host = "127.0.0.1", .on_request = on_request,
+	struct http_server_config config = { .host = "127.0.0.1",
+					     .on_request = on_request,
 					     .tls = w->server_tls };
-	struct http_request request = { .host = "127.0.0.1", .tls = w->anonymous,
-					.server_name = TLS_MASTER_NAME, .target = "/" };
+	struct http_request request = { .host = "127.0.0.1",
+					.tls = w->anonymous,
+					.server_name = TLS_MASTER_NAME,
+					.target = "/" };
 	struct http_server *s;
 	struct answer a = { 0 };
 	bool closed = false;

@@ -15,9 +15,9 @@ static void issue_until(const char *ca_pem, const char *ca_key_pem,
 	struct pki_terms terms = { usages, time(NULL) - 60, not_after_s };
 
 	assert_int_equal(pki_key_create(ret_key_pem, NULL), 0);
-	assert_int_equal(pki_cert_create(ca_pem, ca_key_pem, *ret_key_pem, subject, &terms, ret_pem,
-					 NULL),
-			 0);
+	assert_int_equal(
+		pki_cert_create(ca_pem, ca_key_pem, *ret_key_pem, subject, &terms, ret_pem, NULL),
+		0);
 }
 
 static void issue(const char *ca_pem, const char *ca_key_pem, const struct pki_subject *subject,

@@ -26,8 +26,8 @@ struct world {
 	uv_loop_t uv;
 	struct io_loop loop;
 	struct certs certs;
-	struct tls_context *server_tls;	  /* Optional client certificates, h2. */
-	struct tls_context *sp_tls;	  /* Client certificates required. */
+	struct tls_context *server_tls;                  /* Optional client certificates, h2. */
+	struct tls_context *sp_tls;                      /* Client certificates required. */
 	struct tls_context *anonymous, *admin, *foreign; /* Clients. */
 };
 
