@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/cleanup.h"
+#include "common/base/map.h"
 #include "controlplane/controllers/common.h"
 
 static const char component[] = "replicaset-controller";
@@ -134,26 +136,33 @@ static int compare_rank(const void *x, const void *y)
 	return strcmp(p->object->facts.uid, q->object->facts.uid);
 }
 
-static size_t count_on_node(const struct owned *owned, const char *node)
+/* Active pods per node, as a map from its name to a count. */
+static struct map count_by_node(const struct owned *owned)
 {
-	size_t n = 0;
+	struct map counts = { 0 };
 
-	for (size_t i = 0; i < owned->n; i++)
-		n += pod_is_active(owned->pods[i]) && strcmp(owned->pods[i]->node_name, node) == 0;
-	return n;
+	for (size_t i = 0; i < owned->n; i++) {
+		const char *node = owned->pods[i]->node_name;
+
+		if (pod_is_active(owned->pods[i]))
+			map_put(&counts, node, (void *)((uintptr_t)map_get(&counts, node) + 1));
+	}
+	return counts;
 }
 
 static void delete_pods(struct view *v, struct intents *intents, const struct object *set,
 			const struct owned *owned, size_t excess)
 {
 	struct rank *ranks = arena_array(v->arena, struct rank, owned->n);
+	auto_with(map_fini) struct map counts = count_by_node(owned);
 	size_t n = 0;
 
 	for (size_t i = 0; i < owned->n; i++)
 		if (pod_is_active(owned->pods[i]))
 			ranks[n++] = (struct rank){
 				.pod = owned->pods[i],
-				.neighbours = count_on_node(owned, owned->pods[i]->node_name),
+				.neighbours =
+					(uintptr_t)map_get(&counts, owned->pods[i]->node_name),
 				.now_ns = v->now_ns,
 			};
 	qsort(ranks, n, sizeof(*ranks), compare_rank);

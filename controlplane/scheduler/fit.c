@@ -190,7 +190,6 @@ const char *misfit_text(enum misfit m)
 {
 	static const char *const texts[MISFIT_COUNT] = {
 		[MISFIT_UNSCHEDULABLE] = "node(s) were unschedulable",
-		[MISFIT_NODE_NAME] = "node(s) didn't match the requested node name",
 		[MISFIT_TAINT] = "node(s) had untolerated taint(s)",
 		[MISFIT_AFFINITY] = "node(s) didn't match Pod's node affinity/selector",
 		[MISFIT_PORTS] = "node(s) didn't have free ports for the requested pod ports",
