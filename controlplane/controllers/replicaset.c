@@ -79,6 +79,19 @@ static struct owned claim_pods(struct view *v, struct intents *intents, const st
 	return owned;
 }
 
+/* Many events that say the same are one: the first few, then the last for all the others. */
+static void tell(struct intents *intents, const struct object *set, size_t i, size_t n,
+		 const char *reason, const char *verb, const char *pod)
+{
+	enum { TOLD_ONE_BY_ONE = 10 };
+
+	if (i < TOLD_ONE_BY_ONE)
+		intend_event(intents, component, set, "Normal", reason, "%s pod: %s", verb, pod);
+	else if (i + 1 == n)
+		intend_event(intents, component, set, "Normal", reason,
+			     "(combined from similar events): %s pod: %s", verb, pod);
+}
+
 /* --- Which go first ----------------------------------------------------------- */
 
 struct rank {
@@ -166,10 +179,13 @@ static void delete_pods(struct view *v, struct intents *intents, const struct ob
 				.now_ns = v->now_ns,
 			};
 	qsort(ranks, n, sizeof(*ranks), compare_rank);
-	for (size_t i = 0; i < excess && i < BATCH_MAX && i < n; i++) {
+
+	size_t gone = excess < BATCH_MAX ? excess : BATCH_MAX;
+
+	for (size_t i = 0; i < gone && i < n; i++) {
 		intend_delete(intents, ranks[i].pod->object, -1, NULL);
-		intend_event(intents, component, set, "Normal", "SuccessfulDelete",
-			     "Deleted pod: %s", ranks[i].pod->object->name);
+		tell(intents, set, i, gone, "SuccessfulDelete", "Deleted",
+		     ranks[i].pod->object->name);
 	}
 }
 
@@ -222,8 +238,7 @@ static void create_pods(struct view *v, struct intents *intents, const struct ob
 		while (name_used(names, i, pod->metadata->name));
 		names[i] = pod->metadata->name;
 		intend_create(intents, "pods", set->namespace, &pod->base);
-		intend_event(intents, component, set, "Normal", "SuccessfulCreate",
-			     "Created pod: %s", names[i]);
+		tell(intents, set, i, n, "SuccessfulCreate", "Created", names[i]);
 	}
 }
 

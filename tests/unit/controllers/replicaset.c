@@ -163,11 +163,35 @@ static void the_status_counts(void **state)
 			       "\"availableReplicas\":1}"));
 }
 
+/* A thousand pods are not a thousand lines of "kubectl describe". */
+static void events_are_combined(void **state)
+{
+	auto_with(world_fini) struct world w;
+	size_t created = 0, events = 0;
+
+	world_init(&w);
+	world_put(&w, "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':{'name':'web',"
+		      "'namespace':'default'},'spec':{'replicas':1000,'selector':{'matchLabels':{"
+		      "'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},'spec':{"
+		      "'containers':[{'name':'a','image':'b'}]}}}}");
+
+	char *text = world_reconcile(&w, &controller_replicaset, "default", "web", true);
+
+	for (char *save = NULL, *line = strtok_r(text, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save)) {
+		created += strncmp(line, "create pods ", 12) == 0;
+		events += strncmp(line, "event ", 6) == 0;
+	}
+	assert_int_equal(created, 500);
+	assert_int_equal(events, 11);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(worlds_and_intents),
 		cmocka_unit_test(the_status_counts),
+		cmocka_unit_test(events_are_combined),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
