@@ -29,6 +29,7 @@ struct consensus {
 	struct disk_thread *disk;
 	uv_loop_t *loop;
 	uv_timer_t tick;
+	uint64_t tick_at_ms; /* In the loop's time, while it is armed. */
 	uv_prepare_t prepare;
 	uv_check_t check;
 	/* Steps of closing; only a turn moves from one to the next, never a callback of the core. */
@@ -168,6 +169,19 @@ static void on_handed_over(void *ctx, int rc)
 }
 
 static void close_replica(struct consensus *c);
+static void on_tick(uv_timer_t *t);
+
+/* Sleep for as long as nothing is due. The timer is only ever brought forward: put off in
+ * every turn, also in the one that it woke, it would never fire. */
+static void arm_tick(struct consensus *c)
+{
+	uint64_t in_ms = replica_next_tick_ms(c->replica), at_ms = uv_now(c->loop) + in_ms;
+
+	if (uv_is_active((uv_handle_t *)&c->tick) && c->tick_at_ms <= at_ms)
+		return;
+	c->tick_at_ms = at_ms;
+	uv_timer_start(&c->tick, on_tick, in_ms, 0);
+}
 
 static void turn(struct consensus *c)
 {
@@ -182,6 +196,7 @@ static void turn(struct consensus *c)
 		return;
 	replica_turn(c->replica);
 	peers_flush(c->peers);
+	arm_tick(c);
 }
 
 static void on_tick(uv_timer_t *t)
@@ -294,7 +309,6 @@ int consensus_open(const struct consensus_config *config, struct consensus **ret
 		   struct status *st)
 {
 	struct consensus *c = xcalloc(1, sizeof(*c));
-	uint64_t tick_ms = config->tick_ms != 0 ? config->tick_ms : 10;
 	int rc;
 
 	c->loop = config->loop;
@@ -324,7 +338,6 @@ int consensus_open(const struct consensus_config *config, struct consensus **ret
 	uv_timer_init(c->loop, &c->tick);
 	uv_prepare_init(c->loop, &c->prepare);
 	uv_check_init(c->loop, &c->check);
-	uv_timer_start(&c->tick, on_tick, tick_ms, tick_ms);
 	uv_prepare_start(&c->prepare, on_prepare);
 	uv_check_start(&c->check, on_check);
 	*ret_c = c;

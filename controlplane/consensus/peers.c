@@ -89,6 +89,15 @@ static struct peer *find_or_add(struct peers *p, uint64_t id, const char *addres
 
 /* --- out ----------------------------------------------------------------------------- */
 
+static void on_timer(uv_timer_t *t);
+
+/* Dial again soon. */
+static void arm(struct peers *p)
+{
+	if (!p->closed && !uv_is_active((uv_handle_t *)&p->timer))
+		uv_timer_start(&p->timer, on_timer, REDIAL_MS, 0);
+}
+
 static void on_out_up(struct link *l, uint64_t id)
 {
 	struct peer *peer = link_owner(l);
@@ -101,6 +110,7 @@ static void on_out_up(struct link *l, uint64_t id)
 			 id);
 		link_close(l);
 		peer->out = NULL;
+		arm(p);
 		return;
 	}
 	peer->out_up = true;
@@ -125,6 +135,8 @@ static void on_out_down(struct link *l)
 		return;
 	peer->out = NULL;
 	peer->out_up = false;
+	if (peer->wanted)
+		arm(peer->peers);
 }
 
 static const struct link_callbacks out_callbacks = {
@@ -157,6 +169,8 @@ static void hang_up(struct peer *peer)
 	}
 	peer->out_up = false;
 	link_close(l);
+	if (peer->wanted)
+		arm(peer->peers);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -406,7 +420,6 @@ int peers_open(const struct peers_config *config, struct peers **ret_p, struct s
 		uv_run(config->loop, UV_RUN_NOWAIT);
 		return rc;
 	}
-	uv_timer_start(&p->timer, on_timer, REDIAL_MS, REDIAL_MS);
 	*ret_p = p;
 	return 0;
 }

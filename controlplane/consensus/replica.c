@@ -15,6 +15,7 @@
 #include "controlplane/consensus/wal_record.h"
 
 #define STORAGE_CHECK_MS 1000
+#define TICK_MAX_MS 100
 /* The core gives a snapshot up after this; a transfer that still goes on is then taken up again. */
 #define INSTALL_TIMEOUT_MS 5000
 
@@ -394,6 +395,7 @@ void replica_tick(struct replica *r)
 	if (r->dead || r->closing)
 		return;
 	replica_finish_sends(r);
+	r->ticked_ms = replica_now_ms(r);
 	r->tick(&r->guard.below);
 	if (r->dead)
 		return;
@@ -402,6 +404,50 @@ void replica_tick(struct replica *r)
 	reads_tick(r);
 	check_storage(r);
 	prepare_spare(r);
+}
+
+static bool is_busy(const struct replica *r)
+{
+	for (size_t i = 0; i < PEERS_MAX; i++)
+		if (r->outgoing[i].transfer != 0)
+			return true;
+	return r->under_way > 0 || r->reads.n > 0 || r->incoming.transfer != 0 ||
+	       r->raft.transfer != NULL || r->meter.bytes > r->config.log_bytes / 4 * 3 ||
+	       (wal_wants_spare(r->wal) && !r->spare_busy);
+}
+
+/* When the core would do something because of the time: send a heartbeat, or stand for election. */
+static uint64_t core_due_ms(const struct replica *r)
+{
+	const struct raft *raft = &r->raft;
+	uint64_t due = UINT64_MAX;
+
+	if (raft->state != RAFT_LEADER)
+		return raft->election_timer_start +
+		       raft->follower_state.randomized_election_timeout;
+	for (unsigned i = 0; i < raft->configuration.n; i++) {
+		const struct raft_server *s = &raft->configuration.servers[i];
+		uint64_t next = raft->leader_state.progress[i].last_send + raft->heartbeat_timeout;
+
+		if (s->id != r->config.id && s->role != RAFT_SPARE && next < due)
+			due = next;
+	}
+	return due;
+}
+
+/* Counted from the last tick: whoever asks again and again must not put it off for ever. */
+uint32_t replica_next_tick_ms(const struct replica *r)
+{
+	uint64_t now_ms = replica_now_ms(r);
+	uint64_t due_ms = r->ticked_ms + (is_busy(r) ? r->config.tick_ms : TICK_MAX_MS);
+	uint64_t core_ms = core_due_ms(r);
+
+	/* What the core did not do at the last tick though it was due, it will not do at once either. */
+	if (core_ms <= r->ticked_ms)
+		core_ms = r->ticked_ms + r->config.tick_ms;
+	if (core_ms < due_ms)
+		due_ms = core_ms;
+	return due_ms > now_ms ? (uint32_t)(due_ms - now_ms) : 1;
 }
 
 /* Followers learn of a commit with the next message. Do not let them wait for it. */

@@ -4,7 +4,7 @@
  * The product's host (consensus.c) brings a disk thread, workers and TLS
  * connections; the simulator's brings virtual time and faults. One thread, except
  * where a work's run() says otherwise. The host calls replica_tick() every tick_ms,
- * and replica_turn() after everything else it called. */
+ * or when replica_next_tick_ms() says, and replica_turn() after everything else it called. */
 #pragma once
 
 #include "controlplane/consensus/consensus.h"
@@ -67,6 +67,8 @@ void replica_close(struct replica *r, void (*cb)(void *ctx), void *ctx);
 void replica_abandon(struct replica *r);
 
 void replica_tick(struct replica *r);
+/* In how many milliseconds the next tick is worth its while; at most 100. */
+uint32_t replica_next_tick_ms(const struct replica *r);
 void replica_turn(struct replica *r);
 /* A whole frame from member id, which is reached at address. -EBADMSG: not understood, drop the connection. */
 int replica_receive(struct replica *r, uint64_t id, const char *address, struct bytes frame);

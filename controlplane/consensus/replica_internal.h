@@ -104,6 +104,7 @@ struct replica {
 	raft_io_recv_cb recv;
 	raft_io_close_cb closed;
 	uint64_t next_index; /* Of the next append. */
+	uint64_t ticked_ms;  /* The last tick. */
 	unsigned under_way;  /* Operations of host that will come back. */
 	bool closing, dead, told_leading, in_turn;
 	void (*close_cb)(void *ctx);

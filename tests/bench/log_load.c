@@ -347,7 +347,7 @@ static void measure_idle(double seconds)
 	double cpu;
 
 	wait_for_cluster(fds);
-	poll(NULL, 0, 2000); /* Spare segments are made at the start. */
+	poll(NULL, 0, 5000); /* Spare segments are made at the start. */
 	for (unsigned i = 0; i < LOG_MEMBERS; i++)
 		written[i] = field_of(b.pids[i], "io", "write_bytes:");
 	cpu = cpu_seconds();
