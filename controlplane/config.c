@@ -9,10 +9,11 @@
 #include "common/base/cleanup.h"
 
 static const char *const known_keys[] = {
-	"id", "name", "data_dir", "ca_file", "cert_file", "key_file", "kek_file", "bootstrap_dir",
-	"api_listen", "rpc_listen", "raft_listen", "api_address", "rpc_address", "raft_address",
-	"cluster_domain", "service_cidr", "pod_cidr", "node_prefix", "node_port_range",
-	"dns_address", "log_level", NULL,
+	"id",           "name",        "data_dir",      "ca_file",         "cert_file",
+	"key_file",     "kek_file",    "bootstrap_dir", "api_listen",      "rpc_listen",
+	"raft_listen",  "api_address", "rpc_address",   "raft_address",    "cluster_domain",
+	"service_cidr", "pod_cidr",    "node_prefix",   "node_port_range", "dns_address",
+	"log_level",    NULL,
 };
 
 static int read_id(struct master_config *c, struct status *st)
@@ -87,9 +88,10 @@ static int check_range(const struct master_config *c, const char *key, const cha
 	if (sscanf(text, "%16[0-9.]/%2d%c", address, &prefix, &rest) != 2 ||
 	    inet_pton(AF_INET, address, &parsed) != 1 || prefix < 8 || prefix > prefix_max ||
 	    (ntohl(parsed.s_addr) & (UINT32_MAX >> prefix)) != 0)
-		return status_set(st, -EINVAL,
-				  "%s: %s is not an IPv4 range of /8 to /%d such as 10.96.0.0/16: \"%s\"",
-				  c->conf.path, key, prefix_max, text);
+		return status_set(
+			st, -EINVAL,
+			"%s: %s is not an IPv4 range of /8 to /%d such as 10.96.0.0/16: \"%s\"",
+			c->conf.path, key, prefix_max, text);
 	*ret_prefix = prefix;
 	return 0;
 }
@@ -132,7 +134,10 @@ static int read_cluster(struct master_config *c, struct status *st)
 static int read_log_level(struct master_config *c, struct status *st)
 {
 	static const char *const levels[] = {
-		[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error",
+		[LOG_DEBUG] = "debug",
+		[LOG_INFO] = "info",
+		[LOG_WARN] = "warn",
+		[LOG_ERROR] = "error",
 	};
 	const char *text = conf_get(&c->conf, "log_level", "info");
 

@@ -1,28 +1,16 @@
-#include "controlplane/master.h"
+#include "controlplane/master_internal.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <uv.h>
-
 #include "common/base/alloc.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/io/address.h"
-#include "common/io/loop.h"
-#include "common/io/tls.h"
-#include "controlplane/apiserver/apiserver.h"
-#include "controlplane/consensus/consensus.h"
-#include "controlplane/deciding/deciding.h"
-#include "controlplane/nodes/nodes.h"
-#include "controlplane/renewal.h"
 #include "controlplane/trust/bootstrap.h"
-#include "controlplane/trust/trust.h"
-#include "controlplane/writes/writes.h"
 
 /* One turn of the loop, in a prepare handle, after the callbacks of the poll and
  * before the loop sleeps:
@@ -34,277 +22,6 @@
  * libuv runs after ours because ours was started later. */
 
 #define STOP_MS 10000
-#define BOOTSTRAP_RETRY_NS (1000ull * 1000000)
-
-struct master {
-	const struct master_config *config;
-	uv_loop_t uv;
-	struct io_loop loop;
-	uv_prepare_t prepare;
-	uv_timer_t timer, stop_timer;
-	uv_signal_t sigterm, sigint;
-	uint64_t timer_ns; /* When timer fires; UINT64_MAX: never. */
-
-	uint8_t kek[TRUST_KEK_BYTES];
-	char *ca, *cert, *key;
-	struct tls_context *api_tls, *rpc_tls;
-
-	struct log_link link;
-	struct store *store;
-	struct trust *trust;
-	struct rpc *rpc;
-	struct writes *writes;
-	struct deciding *deciding;
-	struct consensus *consensus;
-	struct nodes *nodes;
-	struct apiserver *api;
-	struct renewal renewal;
-
-	uint64_t term, leader_id;
-	bool leading, stopping, stopped;
-	uint64_t bootstrap_retry_ns; /* 0: not waiting. */
-	bool bootstrapping;
-};
-
-/* --- The log as the layers above see it ------------------------------------------------- */
-
-static int link_propose(void *ctx, void *data, size_t n, log_propose_cb *cb, void *cb_ctx)
-{
-	struct master *m = ctx;
-
-	if (m->consensus == NULL) {
-		free(data);
-		return -ESHUTDOWN;
-	}
-	return consensus_propose(m->consensus, data, n, cb, cb_ctx);
-}
-
-static size_t link_entry_bytes_max(void *ctx)
-{
-	struct master *m = ctx;
-
-	return m->consensus != NULL ? consensus_entry_bytes_max(m->consensus) : 0;
-}
-
-static int link_send(void *ctx, uint64_t to, struct bytes message)
-{
-	struct master *m = ctx;
-
-	return m->consensus != NULL ? consensus_send(m->consensus, to, message) : -ENOTCONN;
-}
-
-static bool link_leading(void *ctx)
-{
-	return ((struct master *)ctx)->leading;
-}
-
-static uint64_t link_leader(void *ctx)
-{
-	return ((struct master *)ctx)->leader_id;
-}
-
-static size_t link_members(void *ctx, uint64_t *ret_ids, size_t cap)
-{
-	struct master *m = ctx;
-	struct consensus_member members[16];
-	size_t n = 0;
-
-	if (m->consensus != NULL)
-		n = consensus_members(m->consensus, members, 16);
-	for (size_t i = 0; i < n && i < cap && i < 16; i++)
-		ret_ids[i] = members[i].id;
-	return n;
-}
-
-/* --- From consensus ---------------------------------------------------------------------- */
-
-static void on_apply(void *ctx, uint64_t index, struct bytes entry)
-{
-	struct master *m = ctx;
-	struct status st = { 0 };
-
-	if (writes_apply(m->writes, entry, &st) == 0)
-		return;
-	log_error("an entry cannot be applied", "index=%llu error=%s", (unsigned long long)index,
-		  log_quote(st.message));
-	_exit(CONSENSUS_EXIT_BROKEN_PROMISE);
-}
-
-static void tell_nodes(struct master *m)
-{
-	if (m->nodes != NULL)
-		nodes_leader_changed(m->nodes, m->leading, m->term, m->leader_id);
-}
-
-static void on_leader_changed(void *ctx, enum consensus_role role, uint64_t term,
-			      uint64_t leader_id)
-{
-	struct master *m = ctx;
-
-	if (leader_id != m->leader_id)
-		log_info("leader changed", "term=%llu leader=%016llx", (unsigned long long)term,
-			 (unsigned long long)leader_id);
-	m->term = term;
-	m->leader_id = leader_id;
-	rpc_leader_changed(m->rpc, leader_id);
-	writes_leader_changed(m->writes);
-	tell_nodes(m);
-}
-
-static void bootstrap_try(struct master *m);
-
-static void on_bootstrapped(void *ctx, const struct status *st)
-{
-	struct master *m = ctx;
-
-	m->bootstrapping = false;
-	if (st == NULL) {
-		log_info("the cluster's first state is written", "");
-		return;
-	}
-	log_warn("the cluster's first state could not be written yet", "error=%s",
-		 log_quote(st->message));
-	m->bootstrap_retry_ns = system_source.monotonic_ns(&system_source) + BOOTSTRAP_RETRY_NS;
-}
-
-static void bootstrap_try(struct master *m)
-{
-	const struct master_config *c = m->config;
-	struct status st = { 0 };
-
-	m->bootstrap_retry_ns = 0;
-	if (m->bootstrapping || c->bootstrap_dir == NULL || !bootstrap_pending(c->bootstrap_dir))
-		return;
-
-	const struct bootstrap_config bootstrap = {
-		.dir = c->bootstrap_dir,
-		.kek = m->kek,
-		.source = &system_source,
-		.cluster = &c->cluster,
-		.member_id = c->id,
-		.name = c->name,
-		.raft_address = c->raft_address,
-		.rpc_address = c->rpc_address,
-		.api_address = c->api_address,
-	};
-
-	m->bootstrapping = true;
-	if (bootstrap_start(&bootstrap, m->writes, on_bootstrapped, m, &st) < 0)
-		on_bootstrapped(m, &st);
-	status_fini(&st);
-}
-
-static void on_leading(void *ctx, uint64_t term)
-{
-	struct master *m = ctx;
-
-	log_info("this master leads", "term=%llu revision=%llu", (unsigned long long)term,
-		 (unsigned long long)store_revision(m->store));
-	m->leading = true;
-	m->term = term;
-	m->leader_id = m->config->id;
-	writes_leading(m->writes);
-	tell_nodes(m);
-	deciding_lead(m->deciding);
-	bootstrap_try(m);
-}
-
-static void on_lost_leadership(void *ctx)
-{
-	struct master *m = ctx;
-
-	if (!m->leading)
-		return;
-	log_info("this master leads no longer", "term=%llu", (unsigned long long)m->term);
-	m->leading = false;
-	deciding_stop(m->deciding);
-	writes_lost_leadership(m->writes);
-	tell_nodes(m);
-}
-
-static void *on_snapshot_begin(void *ctx)
-{
-	return store_snapshot_take(((struct master *)ctx)->store);
-}
-
-static int on_snapshot_write(void *ctx, void *handle, consensus_write_fn write, void *write_ctx)
-{
-	return store_snapshot_write(handle, write, write_ctx);
-}
-
-static void on_snapshot_end(void *ctx, void *handle)
-{
-	store_snapshot_release(handle);
-}
-
-struct snapshot_reader {
-	consensus_read_fn read;
-	void *ctx;
-};
-
-static ssize_t read_snapshot(void *ctx, void *to, size_t n)
-{
-	struct snapshot_reader *reader = ctx;
-
-	return reader->read(reader->ctx, to, n);
-}
-
-static int on_restore(void *ctx, uint64_t index, consensus_read_fn read, void *read_ctx)
-{
-	struct master *m = ctx;
-	struct snapshot_reader reader = { read, read_ctx };
-	struct status st = { 0 };
-	int rc = store_restore(m->store, read_snapshot, &reader, &st);
-
-	if (rc < 0)
-		log_error("a snapshot cannot be restored", "index=%llu error=%s",
-			  (unsigned long long)index, log_quote(st.message));
-	else
-		log_info("snapshot restored", "index=%llu revision=%llu", (unsigned long long)index,
-			 (unsigned long long)store_revision(m->store));
-	status_fini(&st);
-	writes_restored(m->writes);
-	return rc;
-}
-
-static void on_storage_low(void *ctx, bool low)
-{
-	struct master *m = ctx;
-
-	if (low)
-		log_warn("the disk is almost full: writes are refused", "dir=%s",
-			 log_quote(m->config->data_dir));
-	else
-		log_info("the disk has room again", "dir=%s", log_quote(m->config->data_dir));
-	writes_storage_low(m->writes, low);
-}
-
-static void on_app_message(void *ctx, uint64_t from_id, struct bytes message)
-{
-	rpc_received(((struct master *)ctx)->rpc, from_id, message);
-}
-
-static void on_members_changed(void *ctx)
-{
-	struct master *m = ctx;
-
-	if (m->nodes != NULL)
-		nodes_members_changed(m->nodes);
-}
-
-static const struct consensus_callbacks consensus_callbacks = {
-	.apply = on_apply,
-	.leader_changed = on_leader_changed,
-	.leading = on_leading,
-	.lost_leadership = on_lost_leadership,
-	.snapshot_begin = on_snapshot_begin,
-	.snapshot_write = on_snapshot_write,
-	.snapshot_end = on_snapshot_end,
-	.restore = on_restore,
-	.storage_low = on_storage_low,
-	.app_message = on_app_message,
-	.members_changed = on_members_changed,
-};
 
 /* --- The turn ------------------------------------------------------------------------------ */
 
@@ -338,7 +55,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	uint64_t deadline_ns, now_ns = system_source.monotonic_ns(&system_source);
 
 	if (m->leading && m->bootstrap_retry_ns != 0 && m->bootstrap_retry_ns <= now_ns)
-		bootstrap_try(m);
+		master_bootstrap(m);
 	rpc_turn(m->rpc);
 	deciding_turn(m->deciding);
 	writes_turn(m->writes);
@@ -409,7 +126,7 @@ static void on_signal(uv_signal_t *handle, int number)
 	log_info("stopping", "signal=%d leading=%s", number, m->leading ? "true" : "false");
 	m->stopping = true;
 	uv_timer_start(&m->stop_timer, on_stop_timer, STOP_MS, 0);
-	if (m->leading && link_members(m, members, 2) > 1 &&
+	if (m->leading && m->link.members(m, members, 2) > 1 &&
 	    consensus_transfer(m->consensus, 0, on_handed_over, m) == 0)
 		return;
 	on_handed_over(m, 0);
@@ -476,9 +193,9 @@ static int make_tls(struct master *m, struct status *st)
 
 static struct consensus_tls tls_of(const struct master *m, const char *cert)
 {
-	return (struct consensus_tls){
-		.ca = bytes_str(m->ca), .cert = bytes_str(cert), .key = bytes_str(m->key)
-	};
+	return (struct consensus_tls){ .ca = bytes_str(m->ca),
+				       .cert = bytes_str(cert),
+				       .key = bytes_str(m->key) };
 }
 
 /* New connections show it; those between masters are announced as ending and made anew. */
@@ -507,15 +224,7 @@ static int64_t silence_ms(void *ctx, const char *node)
 
 static void make_parts(struct master *m)
 {
-	m->link = (struct log_link){
-		.ctx = m,
-		.propose = link_propose,
-		.entry_bytes_max = link_entry_bytes_max,
-		.send = link_send,
-		.leading = link_leading,
-		.leader = link_leader,
-		.members = link_members,
-	};
+	m->link = master_log_link(m);
 	m->store = store_create(&store_limits_default);
 	m->trust = trust_create(m->store, m->kek);
 	m->rpc = rpc_create(&m->link, &system_source, m->config->id);
@@ -557,7 +266,7 @@ static int open_consensus(struct master *m, struct status *st)
 			.listen = c->raft_listen,
 			.tls = tls_of(m, m->cert),
 			.loop = &m->uv,
-			.callbacks = &consensus_callbacks,
+			.callbacks = &master_consensus_callbacks,
 			.ctx = m,
 		},
 		&m->consensus, st);
@@ -590,7 +299,7 @@ static int start_nodes(struct master *m, struct status *st)
 		return rc;
 	nodes_on_silence(m->nodes, on_silence, m);
 	nodes_members_changed(m->nodes);
-	tell_nodes(m);
+	master_tell_nodes(m);
 	return 0;
 }
 

@@ -19,7 +19,9 @@ bool renewal_is_due(const struct tls_identity *id, int64_t now_s)
 int renewal_run(struct renewal *r, int64_t now_s, struct status *st)
 {
 	const struct pki_subject subject = {
-		.cn = r->id->cn, .orgs = r->id->orgs, .n_orgs = r->id->n_orgs,
+		.cn = r->id->cn,
+		.orgs = r->id->orgs,
+		.n_orgs = r->id->n_orgs,
 	};
 	autofree char *csr = NULL, *cert = NULL;
 	struct tls_identity *id;

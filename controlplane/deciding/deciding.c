@@ -102,8 +102,7 @@ struct deciding *deciding_create(const struct deciding_config *config)
 	arena_init(&d->changes, 0);
 	arena_init(&d->work, 0);
 	if (config->scheduler)
-		d->scheduling =
-			scheduling_create(config->store, config->writes, config->source);
+		d->scheduling = scheduling_create(config->store, config->writes, config->source);
 	d->listener = (struct store_listener){ .cb = on_change, .ctx = d };
 	store_listen(config->store, &d->listener);
 	return d;
@@ -184,8 +183,7 @@ static void on_plan(void *ctx, int rc)
 	struct deciding *d = driver->deciding;
 
 	if (flight->epoch == d->epoch) {
-		struct remembered *m =
-			memory_get(&driver->memory, flight->namespace, flight->name);
+		struct remembered *m = memory_get(&driver->memory, flight->namespace, flight->name);
 
 		m->in_flight = false;
 		d->stats.in_flight--;
@@ -200,7 +198,8 @@ static void on_plan(void *ctx, int rc)
 	free(flight);
 }
 
-/* Which object a refusal is told about: the owner of what could not be made, else the object itself. */
+/* Which object a refusal is told about: the owner of what could not be made, else the object
+ * itself. */
 static const struct object *regarding(struct deciding *d, const struct intent *refused)
 {
 	const MetaV1__ObjectMeta *meta;
@@ -238,16 +237,18 @@ static void tell_refusal(struct driver *driver, const struct intent *refused,
 	const struct intent *ignored;
 	struct intents intents;
 
-	log_info("a controller's write was refused", "controller=%s resource=%s name=%s/%s error=%s",
-		 driver->controller->name, refused != NULL ? refused->resource : "",
+	log_info("a controller's write was refused",
+		 "controller=%s resource=%s name=%s/%s error=%s", driver->controller->name,
+		 refused != NULL ? refused->resource : "",
 		 refused != NULL ? refused->namespace : "", refused != NULL ? refused->name : "",
 		 log_quote(st->message));
 	if (o == NULL)
 		return;
 	intents_init(&intents, &d->work);
-	intend_event(&intents, driver->controller->name, o, "Warning", reason_of(refused),
-		     "%s", st->message);
-	(void)writes_submit_intents(d->config.writes, &intents, ignore_result, NULL, &ignored, NULL);
+	intend_event(&intents, driver->controller->name, o, "Warning", reason_of(refused), "%s",
+		     st->message);
+	(void)writes_submit_intents(d->config.writes, &intents, ignore_result, NULL, &ignored,
+				    NULL);
 }
 
 /* --- Reconciling ------------------------------------------------------------------------ */
@@ -302,8 +303,7 @@ static void reconcile(struct driver *driver, struct key key)
 		int64_t in_ns = intents.again_ns - view.now_ns;
 		struct remembered *m = memory_get(&driver->memory, key.namespace, key.name);
 
-		memory_set_again(&driver->memory, m,
-				 now_ns(d) + (in_ns > 0 ? (uint64_t)in_ns : 0));
+		memory_set_again(&driver->memory, m, now_ns(d) + (in_ns > 0 ? (uint64_t)in_ns : 0));
 	}
 	if (intents.first != NULL)
 		submit(driver, key, &intents);
@@ -374,9 +374,9 @@ static uint64_t driver_deadline(const struct driver *driver, uint64_t now)
 	if (keys_count(&driver->dirty) == 0 || !keys_next(&driver->dirty, NULL, &key))
 		return first;
 	/* Every key that must wait is remembered: more dirty keys than these means work now. */
-	return keys_count(&driver->dirty) > memory_waiting(&driver->memory, now, &driver->dirty) ?
-		       0 :
-		       first;
+	return keys_count(&driver->dirty) > memory_waiting(&driver->memory, now, &driver->dirty)
+		       ? 0
+		       : first;
 }
 
 uint64_t deciding_deadline_ns(const struct deciding *d)

@@ -37,7 +37,8 @@ void deciding_mark(struct deciding *d, const char *controller, const char *names
 
 /* Once per turn of the loop, before writes_turn(). */
 void deciding_turn(struct deciding *d);
-/* When to call again at the latest, in the source's monotonic time; 0: at once, UINT64_MAX: never. */
+/* When to call again at the latest, in the source's monotonic time; 0: at once, UINT64_MAX: never.
+ */
 uint64_t deciding_deadline_ns(const struct deciding *d);
 
 struct deciding_stats {

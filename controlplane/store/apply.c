@@ -212,7 +212,8 @@ static void plan_do(struct store *s, const Plan *plan, struct plan_result *resul
 			result->revision = do_delete(s, op);
 			break;
 		case SAMPAN_STORE__OPERATION__TYPE__SESSION_OPEN:
-			if (store_sessions_open(&s->sessions, op->session, op->ttl_ms, s->time_ns) < 0)
+			if (store_sessions_open(&s->sessions, op->session, op->ttl_ms, s->time_ns) <
+			    0)
 				result->rc = -ENOSPC;
 			break;
 		case SAMPAN_STORE__OPERATION__TYPE__SESSION_CLOSE:
@@ -232,7 +233,8 @@ static void plan_open_session(struct store *s, const Plan *plan)
 
 		if (op->type == SAMPAN_STORE__OPERATION__TYPE__SESSION_OPEN &&
 		    op->session == plan->session)
-			(void)store_sessions_open(&s->sessions, op->session, op->ttl_ms, s->time_ns);
+			(void)store_sessions_open(&s->sessions, op->session, op->ttl_ms,
+						  s->time_ns);
 	}
 }
 
@@ -270,8 +272,8 @@ static void plan_apply(struct store *s, const Plan *plan, struct plan_result *re
 	if (session != NULL && result->rc == 0 &&
 	    store_sessions_get(&s->sessions, plan->session) == session)
 		store_sessions_record(&s->sessions, session,
-				&(struct result){ .sequence = plan->sequence,
-						  .revision = result->revision });
+				      &(struct result){ .sequence = plan->sequence,
+							.revision = result->revision });
 }
 
 /* --- Entries ---------------------------------------------------------------------- */
@@ -303,7 +305,8 @@ static int entry_check(const struct store *s, const SampanStore__Entry *entry, s
 						  (int)op->type);
 			if (object && key_kind(op->key) == NULL)
 				return status_set(st, -EBADMSG,
-						  "plan %zu, operation %zu: unknown resource", i, j);
+						  "plan %zu, operation %zu: unknown resource", i,
+						  j);
 		}
 	}
 	if (entry->checkpoint == NULL)

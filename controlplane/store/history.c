@@ -24,9 +24,9 @@ static struct change *change_at(const struct history *h, size_t i)
 
 void history_init(struct history *h, const struct store_limits *limits)
 {
-	*h = (struct history){
-		.cap = limits->history_events, .bytes_max = limits->history_bytes, .first = 1
-	};
+	*h = (struct history){ .cap = limits->history_events,
+			       .bytes_max = limits->history_bytes,
+			       .first = 1 };
 	assert(h->cap > 0);
 }
 

@@ -162,8 +162,8 @@ static void index_insert(struct store *s, struct link *link)
 void index_add(struct store *s, struct slot *slot)
 {
 	const struct object *o = slot->object;
-	size_t n = 0, max = (o->facts.uid[0] != '\0') + (o->facts.pod != NULL) +
-			    o->facts.n_owners + o->facts.n_labels + o->n_claims;
+	size_t n = 0, max = (o->facts.uid[0] != '\0') + (o->facts.pod != NULL) + o->facts.n_owners +
+			    o->facts.n_labels + o->n_claims;
 
 	slot->links = max > 0 ? xmalloc(max * sizeof(*slot->links)) : NULL;
 #define ADD(type_, position_)                                                                      \

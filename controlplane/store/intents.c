@@ -120,9 +120,12 @@ static void print_key(struct buf *b, const struct intent *i)
 static void print_intent(struct buf *b, const struct intent *i)
 {
 	static const char *const verbs[] = {
-		[INTENT_CREATE] = "create", [INTENT_UPDATE] = "update",
-		[INTENT_UPDATE_STATUS] = "status", [INTENT_DELETE] = "delete",
-		[INTENT_BIND] = "bind", [INTENT_EVENT] = "event",
+		[INTENT_CREATE] = "create",
+		[INTENT_UPDATE] = "update",
+		[INTENT_UPDATE_STATUS] = "status",
+		[INTENT_DELETE] = "delete",
+		[INTENT_BIND] = "bind",
+		[INTENT_EVENT] = "event",
 		[INTENT_FINALIZE] = "finalize",
 	};
 

@@ -31,7 +31,7 @@ struct intent {
 	int64_t grace_s;              /* DELETE: -1 is the object's own. */
 	const char *propagation;      /* DELETE: NULL, "Background", "Foreground", "Orphan". */
 	const char *event_type, *reason, *note; /* EVENT: Normal or Warning; reason; text. */
-	const char *component;        /* EVENT: who says so, e.g. "replicaset-controller". */
+	const char *component; /* EVENT: who says so, e.g. "replicaset-controller". */
 	struct intent *next;
 };
 

@@ -117,10 +117,11 @@ int store_sessions_open(struct sessions *t, uint64_t id, uint64_t ttl_ms, int64_
 void store_sessions_close(struct sessions *t, uint64_t id);
 /* The session was heard of; results below lowest_outstanding are no longer needed. */
 void store_sessions_renew(struct sessions *t, struct session *session, uint64_t lowest_outstanding,
-		    int64_t now_ns);
+			  int64_t now_ns);
 const struct result *session_result(const struct session *session, uint64_t sequence);
 /* The session must have room: session_is_full() says. */
-void store_sessions_record(struct sessions *t, struct session *session, const struct result *result);
+void store_sessions_record(struct sessions *t, struct session *session,
+			   const struct result *result);
 bool session_is_full(const struct sessions *t, const struct session *session);
 /* End what was not heard of for its ttl. */
 void store_sessions_expire(struct sessions *t, int64_t now_ns);

@@ -48,14 +48,14 @@ struct pod_facts {
 	const char *ip;              /* "" while it has none. */
 	const char *scheduler_name;
 	enum pod_phase phase;
-	bool ready;          /* Condition Ready is True. */
-	bool scheduled;      /* node_name is set. */
+	bool ready;     /* Condition Ready is True. */
+	bool scheduled; /* node_name is set. */
 	bool host_network;
-	int64_t ready_since_ns;   /* lastTransitionTime of Ready. */
-	int64_t start_ns;         /* status.startTime. */
-	int32_t restarts;         /* Sum over containers. */
+	int64_t ready_since_ns; /* lastTransitionTime of Ready. */
+	int64_t start_ns;       /* status.startTime. */
+	int32_t restarts;       /* Sum over containers. */
 	int32_t priority;
-	int64_t deletion_cost;    /* controller.kubernetes.io/pod-deletion-cost. */
+	int64_t deletion_cost; /* controller.kubernetes.io/pod-deletion-cost. */
 	/* Effective requests: max(sum of containers + sidecars, init peak) + overhead. */
 	int64_t cpu_milli, memory_bytes, ephemeral_bytes;
 	const struct host_port *host_ports;

@@ -121,7 +121,7 @@ void store_sessions_close(struct sessions *t, uint64_t id)
 }
 
 void store_sessions_renew(struct sessions *t, struct session *session, uint64_t lowest_outstanding,
-		    int64_t now_ns)
+			  int64_t now_ns)
 {
 	uint64_t before = head_hash(session);
 	size_t done = 0;

@@ -322,8 +322,8 @@ static int restore_object(struct store *s, const SampanStore__StoredObject *stor
 	const char *name = stored->key->name != NULL ? stored->key->name : "";
 
 	if (store_slot(s, kind, namespace, name) != NULL)
-		return status_set(st, -EBADMSG, "the snapshot holds %s %s/%s twice",
-				  kind->resource, namespace, name);
+		return status_set(st, -EBADMSG, "the snapshot holds %s %s/%s twice", kind->resource,
+				  namespace, name);
 	store_put_slot(s, NULL,
 		       object_create(&(struct object_values){
 			       .kind = kind,
@@ -356,9 +356,9 @@ static int restore_session(struct store *s, const SampanStore__StoredSession *st
 		    session_result(session, result->sequence) != NULL)
 			return status_set(st, -EBADMSG, "the snapshot's results cannot be");
 		store_sessions_record(t, session,
-				&(struct result){ .sequence = result->sequence,
-						  .revision = result->revision,
-						  .rc = result->rc });
+				      &(struct result){ .sequence = result->sequence,
+							.revision = result->revision,
+							.rc = result->rc });
 	}
 	return 0;
 }
@@ -397,8 +397,7 @@ static int restore_body(struct store *s, struct frame_reader *r,
 	return 0;
 }
 
-static int restore_read(struct store *s, struct frame_reader *r, struct arena *a,
-			struct status *st)
+static int restore_read(struct store *s, struct frame_reader *r, struct arena *a, struct status *st)
 {
 	SampanStore__SnapshotHeader *header;
 	int rc = frame_need(r, MAGIC_BYTES);

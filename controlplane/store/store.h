@@ -26,7 +26,7 @@ struct store;
 struct store_limits {
 	size_t history_bytes; /* Old and new versions kept for watchers. */
 	size_t history_events;
-	size_t sessions;      /* Registered writers. */
+	size_t sessions; /* Registered writers. */
 	size_t session_results;
 };
 
@@ -44,10 +44,11 @@ uint64_t store_hash(const struct store *s);
 /* --- Changing -------------------------------------------------------------- */
 
 struct plan_result {
-	int rc;            /* 0; -EEXIST, -ENOENT, -ESTALE: a precondition failed; -EADDRINUSE: a claim
-	                    * is taken; -EKEYEXPIRED: the session is gone or the result forgotten;
-	                    * -ENOBUFS, -ENOSPC: too many results in the session, too many sessions. */
-	uint64_t revision; /* Of the last operation that changed something, or of the object that stayed. */
+	int rc; /* 0; -EEXIST, -ENOENT, -ESTALE: a precondition failed; -EADDRINUSE: a claim
+		 * is taken; -EKEYEXPIRED: the session is gone or the result forgotten;
+		 * -ENOBUFS, -ENOSPC: too many results in the session, too many sessions. */
+	uint64_t revision; /* Of the last operation that changed something, or of the object that
+			      stayed. */
 	size_t failed;     /* Index of the precondition or operation that failed. */
 };
 
@@ -75,7 +76,8 @@ size_t store_count(const struct store *s, const struct kind *kind);
 typedef bool store_walk_cb(void *ctx, const struct object *o);
 void store_walk(const struct store *s, const struct kind *kind, const char *namespace,
 		const char *after_namespace, const char *after_name, store_walk_cb *cb, void *ctx);
-/* Objects owned by uid (any owner reference), of kind or of all when kind is NULL; by kind, then oldest first. */
+/* Objects owned by uid (any owner reference), of kind or of all when kind is NULL; by kind, then
+ * oldest first. */
 void store_walk_owned(const struct store *s, const struct kind *kind, const char *uid,
 		      store_walk_cb *cb, void *ctx);
 /* Pods of a node ("" those not assigned), in key order. */
@@ -129,7 +131,8 @@ typedef ssize_t store_read_fn(void *ctx, void *to, size_t n);
 struct store_snapshot *store_snapshot_take(struct store *s);
 int store_snapshot_write(struct store_snapshot *snap, store_write_fn *write, void *ctx);
 void store_snapshot_release(struct store_snapshot *snap);
-/* Replace the whole state. The history is forgotten. Damage is -EBADMSG and leaves the store empty. */
+/* Replace the whole state. The history is forgotten. Damage is -EBADMSG and leaves the store empty.
+ */
 int store_restore(struct store *s, store_read_fn *read, void *ctx, struct status *st);
 /* Told after a restore; every view and watch must begin again. */
 void store_on_restore(struct store *s, void (*cb)(void *ctx), void *ctx);

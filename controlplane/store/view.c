@@ -16,7 +16,7 @@ struct view_cache {
 	struct cached {
 		const struct object *object;
 		const void *message;
-	} *slots;
+	} * slots;
 };
 
 int64_t view_now_ns(const struct view *v)

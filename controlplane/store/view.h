@@ -45,7 +45,8 @@ const struct object *const *view_list(const struct view *v, const char *resource
 				      const char *namespace, size_t *ret_n);
 const struct pod_facts *const *view_node_pods(const struct view *v, const char *node,
 					      size_t *ret_n);
-/* Pods of namespace (NULL: everywhere) that match all labels of an equality selector, in key order. */
+/* Pods of namespace (NULL: everywhere) that match all labels of an equality selector, in key order.
+ */
 const struct pod_facts *const *view_pods_matching(const struct view *v, const char *namespace,
 						  const struct label *labels, size_t n_labels,
 						  size_t *ret_n);

@@ -25,10 +25,11 @@ int refuse_existing(struct status *st, const struct kind *kind, const char *name
 
 int refuse_stale(struct status *st, const struct kind *kind, const char *name)
 {
-	status_set(st, -ESTALE,
-		   "Operation cannot be fulfilled on %s \"%s\": the object has been modified; please "
-		   "apply your changes to the latest version and try again",
-		   kind->resource, name);
+	status_set(
+		st, -ESTALE,
+		"Operation cannot be fulfilled on %s \"%s\": the object has been modified; please "
+		"apply your changes to the latest version and try again",
+		kind->resource, name);
 	status_details(st, kind->group, kind->plural, name);
 	return -ESTALE;
 }
@@ -164,10 +165,11 @@ int change_create(struct write_change *c, const struct kind *kind, const char *n
 	if (overlay_get(c->context->overlay, kind, namespace, meta->name) != NULL) {
 		refuse_existing(st, kind, meta->name);
 		if (generated)
-			status_set(st, -EEXIST,
-				   "%s \"%s\" already exists, the server was not able to generate a "
-				   "unique name for the object",
-				   kind->resource, meta->name);
+			status_set(
+				st, -EEXIST,
+				"%s \"%s\" already exists, the server was not able to generate a "
+				"unique name for the object",
+				kind->resource, meta->name);
 		return -EEXIST;
 	}
 	return change_put(c, kind, NULL, namespace, meta->name, message, a.claims, a.n_claims, st);
@@ -217,8 +219,8 @@ int change_update(struct write_change *c, const struct object *old, ProtobufCMes
 	return rc;
 }
 
-int change_delete(struct write_change *c, const struct object *old,
-		  const ProtobufCMessage *options, struct status *st)
+int change_delete(struct write_change *c, const struct object *old, const ProtobufCMessage *options,
+		  struct status *st)
 {
 	struct object *held = object_ref(old);
 	struct admission_reader reader;

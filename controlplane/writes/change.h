@@ -35,8 +35,8 @@ struct write_change {
 	size_t n_groups;
 	/* Out: what becomes of the object, in the arena. */
 	const char *namespace, *name;
-	struct bytes packed;      /* In the clear. */
-	uint64_t revision;        /* As foreseen; of the object that stays when nothing changed. */
+	struct bytes packed; /* In the clear. */
+	uint64_t revision;   /* As foreseen; of the object that stays when nothing changed. */
 	bool changed, removed;
 	const char *const *warnings;
 	size_t n_warnings;

@@ -53,7 +53,8 @@ static void set_state(struct outgoing *o, enum outgoing_state state)
 {
 	o->state = state;
 	list_remove(&o->link);
-	list_push_back(state == OUTGOING_WAITING ? &o->writes->waiting : &o->writes->sent, &o->link);
+	list_push_back(state == OUTGOING_WAITING ? &o->writes->waiting : &o->writes->sent,
+		       &o->link);
 }
 
 static void outgoing_detach(struct outgoing *o)
@@ -96,8 +97,8 @@ static void set_sequence(struct outgoing *o)
 	list_push_back(&w->outgoing, &o->by_sequence);
 }
 
-void writes_submit(struct writes *w, const void *request /* SampanMaster__WriteRequest */, int timeout_ms,
-		   writes_done_cb *done, void *ctx)
+void writes_submit(struct writes *w, const void *request /* SampanMaster__WriteRequest */,
+		   int timeout_ms, writes_done_cb *done, void *ctx)
 {
 	struct outgoing *o = xcalloc(1, sizeof(*o));
 
@@ -234,8 +235,7 @@ static bool is_ready(const struct outgoing *o, uint64_t now)
 static void wake_up(struct writes *w, uint64_t now)
 {
 	for (;;) {
-		struct outgoing *o =
-			tree_entry(tree_first(&w->by_wake), struct outgoing, by_wake);
+		struct outgoing *o = tree_entry(tree_first(&w->by_wake), struct outgoing, by_wake);
 
 		if (o == NULL || o->wake_ns > now)
 			return;
@@ -265,8 +265,7 @@ void client_turn(struct writes *w)
 
 uint64_t client_deadline_ns(const struct writes *w)
 {
-	struct outgoing *first =
-		tree_entry(tree_first(&w->by_wake), struct outgoing, by_wake);
+	struct outgoing *first = tree_entry(tree_first(&w->by_wake), struct outgoing, by_wake);
 
 	if (has_target(w))
 		list_for_each (o, (struct list *)&w->waiting, struct outgoing, link)

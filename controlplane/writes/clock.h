@@ -27,8 +27,9 @@ struct cluster_clock {
 	/* One round of asking. */
 	int64_t walls[16];
 	size_t n_walls, n_members, n_open;
-	uint64_t asked_mono_ns, calls[16]; /* Of the round; those that are over are forgotten by rpc. */
-	bool heard; /* A round ended, once. */
+	uint64_t asked_mono_ns,
+		calls[16]; /* Of the round; those that are over are forgotten by rpc. */
+	bool heard;        /* A round ended, once. */
 };
 
 /* Answers the other masters' questions from now on. */

@@ -18,7 +18,7 @@ struct asked {
 	const WriteRequest *request;
 	const struct kind *kind;
 	const char *namespace, *name, *subresource;
-	const struct object *old; /* NULL: there is none. */
+	const struct object *old;               /* NULL: there is none. */
 	const ProtobufCMessageDescriptor *body; /* What the body is a message of. */
 };
 
@@ -98,10 +98,11 @@ static int check_version(const struct asked *q, const ProtobufCMessage *message,
 
 	*ret_based = version[0] != '\0' && strcmp(version, "0") != 0;
 	if (uid[0] != '\0' && strcmp(uid, q->old->facts.uid) != 0) {
-		status_set(st, -ESTALE,
-			   "Operation cannot be fulfilled on %s \"%s\": Precondition failed: UID in "
-			   "precondition: %s, UID in object meta: %s",
-			   q->kind->resource, q->name, uid, q->old->facts.uid);
+		status_set(
+			st, -ESTALE,
+			"Operation cannot be fulfilled on %s \"%s\": Precondition failed: UID in "
+			"precondition: %s, UID in object meta: %s",
+			q->kind->resource, q->name, uid, q->old->facts.uid);
 		status_details(st, q->kind->group, q->kind->plural, q->name);
 		return -ESTALE;
 	}
@@ -122,10 +123,11 @@ static int check_version(const struct asked *q, const ProtobufCMessage *message,
 		return 0;
 	status_cause(st, "FieldValueInvalid", "metadata.resourceVersion",
 		     "Invalid value: \"\": must be specified for an update");
-	return status_set(st, -EINVAL,
-			  "%s \"%s\" is invalid: metadata.resourceVersion: Invalid value: \"\": must "
-			  "be specified for an update",
-			  q->kind->kind, q->name);
+	return status_set(
+		st, -EINVAL,
+		"%s \"%s\" is invalid: metadata.resourceVersion: Invalid value: \"\": must "
+		"be specified for an update",
+		q->kind->kind, q->name);
 }
 
 static int read_body(const struct asked *q, struct write_change *c, void *ret_message,
@@ -166,7 +168,8 @@ static int decide_create(struct asked *q, struct write_change *c, struct decisio
 	if (rc < 0)
 		return rc;
 	if (text(message_metadata(message)->resourceversion)[0] != '\0') {
-		status_set(st, -EINVAL, "resourceVersion should not be set on objects to be created");
+		status_set(st, -EINVAL,
+			   "resourceVersion should not be set on objects to be created");
 		return status_http(st, 400, "BadRequest");
 	}
 	return change_create(c, q->kind, q->namespace, message, st);
@@ -233,9 +236,9 @@ static int patch_base(struct asked *q, struct write_change *c, const char **ret_
 		return 0;
 	sub = kind_subresource(q->kind, q->subresource);
 	*ret_kind = sub->kind;
-	*ret_api_version = sub->group[0] != '\0' ?
-				   arena_printf(c->arena, "%s/%s", sub->group, sub->version) :
-				   sub->version;
+	*ret_api_version = sub->group[0] != '\0'
+				   ? arena_printf(c->arena, "%s/%s", sub->group, sub->version)
+				   : sub->version;
 	return subresource_show(c, q->old, q->subresource, ret_packed, st);
 }
 
@@ -286,8 +289,8 @@ static int decide_patch(struct asked *q, struct write_change *c, struct decision
 static int decide_delete(struct asked *q, struct write_change *c, struct decision *d,
 			 struct status *st)
 {
-	struct bytes given = bytes_of(q->request->delete_options.data,
-				      q->request->delete_options.len);
+	struct bytes given =
+		bytes_of(q->request->delete_options.data, q->request->delete_options.len);
 	MetaV1__DeleteOptions *options = NULL;
 	int rc = 0;
 
@@ -376,8 +379,8 @@ int decide_request(struct write_change *c, const WriteRequest *r, struct decisio
 static int intent_base(struct write_change *c, const struct intent *i, const struct object **ret,
 		       struct status *st)
 {
-	const struct object *now = overlay_get(c->context->overlay, i->base->kind,
-					       i->base->namespace, i->base->name);
+	const struct object *now =
+		overlay_get(c->context->overlay, i->base->kind, i->base->namespace, i->base->name);
 
 	if (now == NULL)
 		return refuse_missing(st, i->base->kind, i->base->name);
@@ -410,7 +413,8 @@ static int decide_intent(struct write_change *c, const struct intent *i, struct 
 	int rc;
 
 	if (i->type == INTENT_CREATE)
-		return change_create(c, kind_of_resource(i->resource), i->namespace, i->message, st);
+		return change_create(c, kind_of_resource(i->resource), i->namespace, i->message,
+				     st);
 	if (i->type == INTENT_EVENT) {
 		/* Events are told if they can be: a namespace on its way out takes none. */
 		if (event_record(c, i, st) < 0)

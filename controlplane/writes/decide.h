@@ -10,11 +10,13 @@
 struct decision {
 	int code; /* Of the reply when all goes well: 200, 201, 202. */
 	const struct kind *kind;
-	/* The request named no resourceVersion: it may be decided again when its plan is refused. */
+	/* The request named no resourceVersion: it may be decided again when its plan is refused.
+	 */
 	bool repeatable;
 };
 
-/* change comes with context, arena, plan, batch; the rest is filled. 0, or a negative errno with st. */
+/* change comes with context, arena, plan, batch; the rest is filled. 0, or a negative errno with
+ * st. */
 int decide_request(struct write_change *change, const SampanMaster__WriteRequest *request,
 		   struct decision *ret_decision, struct status *st);
 /* All intents in one plan; on failure *ret_failed is the one refused. */

@@ -22,8 +22,7 @@ static uint64_t event_hash(const struct intent *i)
 
 static CoreV1__ObjectReference *make_reference(struct arena *a, const struct object *o)
 {
-	CoreV1__ObjectReference *r =
-		make(a, CoreV1__ObjectReference, core_v1__object_reference);
+	CoreV1__ObjectReference *r = make(a, CoreV1__ObjectReference, core_v1__object_reference);
 
 	r->kind = (char *)o->kind->kind;
 	r->apiversion = (char *)o->kind->api_version;

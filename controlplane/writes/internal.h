@@ -30,8 +30,8 @@
 enum outgoing_state { OUTGOING_WAITING, OUTGOING_SENT };
 
 struct outgoing {
-	struct list link;          /* writes.waiting or writes.sent */
-	struct list by_sequence;   /* writes.outgoing */
+	struct list link;        /* writes.waiting or writes.sent */
+	struct list by_sequence; /* writes.outgoing */
 	struct tree_node by_wake;
 	enum outgoing_state state;
 	uint64_t session, sequence;
@@ -43,11 +43,11 @@ struct outgoing {
 	writes_done_cb *done;
 	void *ctx;
 	struct writes *writes;
-	struct arena arena;        /* Holds request. */
+	struct arena arena; /* Holds request. */
 };
 
 struct incoming {
-	struct list link;          /* writes.queue or a batch */
+	struct list link;             /* writes.queue or a batch */
 	struct tree_node by_sequence; /* writes.incoming */
 	uint64_t session, sequence, lowest_outstanding;
 	bool first;

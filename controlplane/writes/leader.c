@@ -271,7 +271,8 @@ static void on_proposed(void *ctx, int rc)
 	struct writes *w = b->writes;
 
 	if (!b->settled) {
-		/* Either way the entry did not come back as ours: only sessions know what became of it. */
+		/* Either way the entry did not come back as ours: only sessions know what became of
+		 * it. */
 		assert(rc < 0);
 		list_remove(&b->link);
 		w->n_batches--;
@@ -331,8 +332,9 @@ static void propose_failed(struct writes *w, struct batch *b, int rc)
 	if (rc == -ENOSPC || rc == -EFBIG) {
 		list_for_each (i, &b->incoming, struct incoming, link) {
 			status_fini(&i->st);
-			status_set(&i->st, rc, rc == -ENOSPC ? "the disk of the leader is almost full" :
-							      "the write is too large");
+			status_set(&i->st, rc,
+				   rc == -ENOSPC ? "the disk of the leader is almost full"
+						 : "the write is too large");
 		}
 		answer_all(w, &b->incoming);
 	} else if (rc == -ESHUTDOWN) {
@@ -403,7 +405,8 @@ void leader_turn(struct writes *w)
 
 uint64_t leader_deadline_ns(const struct writes *w)
 {
-	if (!w->leading || (list_empty(&w->queue) && w->open == NULL) || w->n_batches >= BATCHES_MAX)
+	if (!w->leading || (list_empty(&w->queue) && w->open == NULL) ||
+	    w->n_batches >= BATCHES_MAX)
 		return UINT64_MAX;
 
 	uint64_t wait_ns = cluster_clock_wait_ns(&w->clock);

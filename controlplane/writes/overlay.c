@@ -51,7 +51,7 @@ struct overlay {
 	uint64_t operations_before;
 	struct batch_operations {
 		uint64_t batch, operations;
-	} *batches; /* Ascending. */
+	} * batches; /* Ascending. */
 	size_t n_batches, cap_batches;
 };
 
@@ -126,8 +126,8 @@ void overlay_destroy(struct overlay *o)
 
 /* --- Reading ------------------------------------------------------------------- */
 
-static struct planned *find(const struct overlay *o, const struct kind *kind,
-			    const char *namespace, const char *name)
+static struct planned *find(const struct overlay *o, const struct kind *kind, const char *namespace,
+			    const char *name)
 {
 	struct planned_key key = { kind, namespace, name };
 

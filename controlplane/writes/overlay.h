@@ -36,7 +36,8 @@ bool overlay_in_flight(const struct overlay *o, const struct kind *kind, const c
 /* What the next operation will be numbered. */
 uint64_t overlay_next_revision(const struct overlay *o);
 
-/* Operations of batch; its numbers grow. put returns the object as it will be, borrowed like get's. */
+/* Operations of batch; its numbers grow. put returns the object as it will be, borrowed like get's.
+ */
 const struct object *overlay_put(struct overlay *o, uint64_t batch, const struct kind *kind,
 				 const char *namespace, const char *name, struct bytes packed,
 				 const char *const *claims, size_t n_claims);

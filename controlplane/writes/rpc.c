@@ -140,8 +140,7 @@ uint64_t rpc_call(struct rpc *rpc, uint64_t to, SampanMaster__Message *message, 
 	message->has_id = true;
 	call->to_leader = to == 0;
 	call->to = to != 0 ? to : rpc->link->leader(rpc->link->ctx);
-	call->deadline_ns = rpc->source->monotonic_ns(rpc->source) +
-			    (uint64_t)timeout_ms * 1000000;
+	call->deadline_ns = rpc->source->monotonic_ns(rpc->source) + (uint64_t)timeout_ms * 1000000;
 	call->cb = cb;
 	call->ctx = ctx;
 	if (rpc->by_id.count >= CALLS_MAX)

@@ -29,7 +29,8 @@ static int create_binding(struct write_change *c, const struct object *o,
 
 	if (rc < 0)
 		return rc;
-	return change_put(c, o->kind, o, o->namespace, o->name, message, o->claims, o->n_claims, st);
+	return change_put(c, o->kind, o, o->namespace, o->name, message, o->claims, o->n_claims,
+			  st);
 }
 
 int pod_bind(struct write_change *c, const struct object *o, const char *node, struct status *st)
@@ -46,9 +47,8 @@ int pod_bind(struct write_change *c, const struct object *o, const char *node, s
 static int create_eviction(struct write_change *c, const struct object *o,
 			   const PolicyV1__Eviction *eviction, struct status *st)
 {
-	return change_delete(c, o,
-			     eviction->deleteoptions != NULL ? &eviction->deleteoptions->base : NULL,
-			     st);
+	return change_delete(
+		c, o, eviction->deleteoptions != NULL ? &eviction->deleteoptions->base : NULL, st);
 }
 
 int subresource_create(struct write_change *c, const struct object *old, const char *subresource,
@@ -104,8 +104,8 @@ int subresource_update(struct write_change *c, const struct object *old, const c
 	if (body->descriptor == &autoscaling_v1__scale__descriptor)
 		return update_scale(c, old, (const AutoscalingV1__Scale *)body, st);
 	if (strcmp(subresource, "approval") == 0)
-		return update_approval(
-			c, old, (const CertificatesV1__CertificateSigningRequest *)body, st);
+		return update_approval(c, old,
+				       (const CertificatesV1__CertificateSigningRequest *)body, st);
 	return unsupported(st, old, subresource);
 }
 

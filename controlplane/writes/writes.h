@@ -54,7 +54,8 @@ void writes_storage_low(struct writes *w, bool low);
 
 /* Once per turn of the loop, last: decides what is queued, proposes, repeats, times out. */
 void writes_turn(struct writes *w);
-/* When to call again at the latest, in the source's monotonic time; 0: at once, UINT64_MAX: never. */
+/* When to call again at the latest, in the source's monotonic time; 0: at once, UINT64_MAX: never.
+ */
 uint64_t writes_deadline_ns(const struct writes *w);
 /* Nothing of this master's clients is open. */
 bool writes_idle(const struct writes *w);
@@ -68,8 +69,8 @@ typedef void writes_done_cb(void *ctx, const void *response /* SampanMaster__Wri
 /* Take a client's request (any master); it is copied, session fields are filled in here. done is
  * called once, never inside the call; after timeout_ms at the latest, then with a 504 whose outcome
  * is unknown. */
-void writes_submit(struct writes *w, const void *request /* SampanMaster__WriteRequest */, int timeout_ms,
-		   writes_done_cb *done, void *ctx);
+void writes_submit(struct writes *w, const void *request /* SampanMaster__WriteRequest */,
+		   int timeout_ms, writes_done_cb *done, void *ctx);
 
 /* Take the intents of one reconcile (leader only): one plan, all or nothing, decided inside the
  * call. 1: in flight, done(ctx, rc) follows; 0: they change nothing; a negative errno: refused,

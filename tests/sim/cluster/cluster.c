@@ -66,8 +66,8 @@ static int link_send(void *ctx, uint64_t to, struct bytes message)
 
 	sent->from = (unsigned)(m - sim->masters);
 	sent->to = (unsigned)(to - 1);
-	sent->deliver_ns = sim->now_ns +
-			   1000ull * sim_draw(sim, (unsigned)sim->options.message_us_max + 1);
+	sent->deliver_ns =
+		sim->now_ns + 1000ull * sim_draw(sim, (unsigned)sim->options.message_us_max + 1);
 	sent->data = xmemdup(message.data, message.len);
 	sent->n = message.len;
 	while (*at != NULL)
@@ -196,9 +196,8 @@ static void apply_entry(struct sim *sim, struct sim_master *m)
 	struct status st = { 0 };
 
 	if (writes_apply(m->writes, bytes_of(sim->log[index].data, sim->log[index].n), &st) < 0)
-		fail_msg("seed %llu: entry %zu on master %llu: %s",
-			 (unsigned long long)sim->seed, index, (unsigned long long)m->id,
-			 st.message);
+		fail_msg("seed %llu: entry %zu on master %llu: %s", (unsigned long long)sim->seed,
+			 index, (unsigned long long)m->id, st.message);
 
 	struct sim_entry *entry = &sim->log[index];
 	uint64_t hash = store_hash(m->store);
@@ -272,7 +271,8 @@ void sim_depose(struct sim *sim)
 		return;
 
 	struct sim_master *m = &sim->masters[sim->leader];
-	size_t kept = sim->n_committed + sim_draw(sim, (unsigned)(sim->n_log - sim->n_committed) + 1);
+	size_t kept =
+		sim->n_committed + sim_draw(sim, (unsigned)(sim->n_log - sim->n_committed) + 1);
 	bool callbacks_first = sim_draw(sim, 2) != 0;
 
 	sim->leader = -1;
@@ -529,7 +529,8 @@ SampanMaster__WriteRequest *sim_request(struct sim *sim, SampanMaster__WriteRequ
 		r->body = (ProtobufCBinaryData){ strlen(text), (uint8_t *)text };
 		return r;
 	}
-	if (json_read_message(kind->descriptor, bytes_str(text), &sim->arena, NULL, &message, &st) < 0)
+	if (json_read_message(kind->descriptor, bytes_str(text), &sim->arena, NULL, &message, &st) <
+	    0)
 		fail_msg("%s: %s", json, st.message);
 
 	struct bytes packed = pack_message_in(&sim->arena, message);

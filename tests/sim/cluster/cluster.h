@@ -57,13 +57,14 @@ struct sim_message {
 struct sim_options {
 	unsigned masters;
 	bool controllers;
-	unsigned loss_percent;   /* Of messages between masters. */
-	uint64_t commit_us_max;  /* From proposal to commit. */
+	unsigned loss_percent;  /* Of messages between masters. */
+	uint64_t commit_us_max; /* From proposal to commit. */
 	uint64_t message_us_max;
 	uint64_t history_events; /* 0: the default. */
 	/* While nothing happens, sleep as long as the masters say they can. */
 	bool leap;
-	/* What views show of nodes (view.h); NULL: nobody keeps track. master is the asking one's index. */
+	/* What views show of nodes (view.h); NULL: nobody keeps track. master is the asking one's
+	 * index. */
 	int64_t (*node_silence_ms)(void *ctx, unsigned master, const char *node);
 	void *node_silence_ctx;
 };
@@ -91,7 +92,8 @@ void sim_run(struct sim *sim, uint64_t us);
 void sim_until(struct sim *sim, bool (*fn)(struct sim *sim, void *ctx), void *ctx, unsigned seconds,
 	       const char *what);
 
-/* Nobody leads any more. What is proposed and not committed survives in the log or not, by chance. */
+/* Nobody leads any more. What is proposed and not committed survives in the log or not, by chance.
+ */
 void sim_depose(struct sim *sim);
 /* A master that is up, and has a majority of the others up, leads. */
 void sim_elect(struct sim *sim, unsigned master);

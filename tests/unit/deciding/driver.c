@@ -83,7 +83,10 @@ static void reconcile(struct view *view, struct key key, struct intents *intents
 }
 
 static const struct controller controller = {
-	.name = "test-controller", .on_change = on_change, .seed = seed, .reconcile = reconcile,
+	.name = "test-controller",
+	.on_change = on_change,
+	.seed = seed,
+	.reconcile = reconcile,
 };
 static const struct controller *const one_controller[] = { &controller, NULL };
 
@@ -122,8 +125,8 @@ static int setup(void **state)
 	sim_init(&f.sim, 3, &(struct sim_options){ .masters = 1 });
 	sim_elect(&f.sim, 0);
 	writes_submit(f.sim.masters[0].writes,
-		      sim_request(&f.sim, SAMPAN_MASTER__WRITE_REQUEST__VERB__CREATE, "namespaces", "",
-				  "", "{'metadata':{'name':'default'}}"),
+		      sim_request(&f.sim, SAMPAN_MASTER__WRITE_REQUEST__VERB__CREATE, "namespaces",
+				  "", "", "{'metadata':{'name':'default'}}"),
 		      5000, ignore, NULL);
 	sim_run(&f.sim, 10000);
 	f.deciding = deciding_create(&(struct deciding_config){
@@ -256,8 +259,11 @@ int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(test_seeds_and_follows), CASE(test_waits_for_its_plan),
-		CASE(test_backs_off_when_refused), CASE(test_looks_again), CASE(test_stops),
+		CASE(test_seeds_and_follows),
+		CASE(test_waits_for_its_plan),
+		CASE(test_backs_off_when_refused),
+		CASE(test_looks_again),
+		CASE(test_stops),
 	};
 
 	log_init("test", LOG_ERROR);

@@ -61,7 +61,7 @@ static void test_renewal(void **state)
 	static const char *const orgs[] = { "sampan:masters" };
 	static const char *const sans[] = { "sampan-master", "10.0.0.1" };
 	char path[] = "/tmp/master-cert-XXXXXX";
-	autoclose int fd = mkstemp(path);
+	int fd = mkstemp(path);
 	autofree char *ca_key = NULL, *ca = NULL, *key = NULL, *cert = NULL;
 	struct store *store = store_new();
 	struct trust *trust = trust_create(store, kek);
@@ -72,9 +72,12 @@ static void test_renewal(void **state)
 	struct arena a;
 	uv_loop_t loop;
 
+	assert_true(fd >= 0);
+	close(fd);
 	arena_init(&a, 0);
 	assert_int_equal(pki_key_create(&ca_key, NULL), 0);
-	assert_int_equal(pki_ca_create(ca_key, "ca", BEGIN_S - 10, BEGIN_S + 10 * LIFE_S, &ca, NULL), 0);
+	assert_int_equal(
+		pki_ca_create(ca_key, "ca", BEGIN_S - 10, BEGIN_S + 10 * LIFE_S, &ca, NULL), 0);
 	assert_int_equal(pki_key_create(&key, NULL), 0);
 
 	CoreV1__Secret__DataEntry sealed =
@@ -83,9 +86,10 @@ static void test_renewal(void **state)
 	CoreV1__Secret__DataEntry crt = entry_of("tls.crt", bytes_str(ca)),
 				  ca_key_entry = entry_of("tls.key", bytes_str(ca_key));
 
-	put_secret(store, &a, TRUST_DATA_KEY_SECRET, (CoreV1__Secret__DataEntry *[]){ &sealed }, 1, NULL);
-	put_secret(store, &a, TRUST_CA_SECRET, (CoreV1__Secret__DataEntry *[]){ &crt, &ca_key_entry },
-		   2, trust);
+	put_secret(store, &a, TRUST_DATA_KEY_SECRET, (CoreV1__Secret__DataEntry *[]){ &sealed }, 1,
+		   NULL);
+	put_secret(store, &a, TRUST_CA_SECRET,
+		   (CoreV1__Secret__DataEntry *[]){ &crt, &ca_key_entry }, 2, trust);
 
 	const struct pki_subject subject = { "sampan:master:0000000000000007", orgs, 1, sans, 2 };
 	const struct pki_terms terms = { PKI_SERVER | PKI_CLIENT, BEGIN_S, BEGIN_S + LIFE_S };

@@ -180,7 +180,8 @@ struct bytes packed_json(struct entry *e, const char *resource, const char *json
 	for (char *c = text; *c != '\0'; c++)
 		if (*c == '\'')
 			*c = '"';
-	if (json_read_message(kind->descriptor, bytes_str(text), &e->arena, NULL, &message, &st) < 0)
+	if (json_read_message(kind->descriptor, bytes_str(text), &e->arena, NULL, &message, &st) <
+	    0)
 		fail_msg("%s: %s", json, st.message);
 	return pack_message_in(&e->arena, message);
 }

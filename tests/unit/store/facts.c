@@ -67,7 +67,8 @@ static const struct {
 	  "'containers':[{'name':'a','resources':{'requests':{'cpu':'100m','memory':'1Mi'}}},"
 	  "{'name':'b','resources':{'requests':{'cpu':'1','memory':'1k'}}}]",
 	  1100, 1048576 + 1000 },
-	{ "rounded up", "'containers':[{'name':'a','resources':{'requests':{'cpu':'100u'}}}]", 1, 0 },
+	{ "rounded up", "'containers':[{'name':'a','resources':{'requests':{'cpu':'100u'}}}]", 1,
+	  0 },
 	{ "init peak",
 	  "'containers':[{'name':'a','resources':{'requests':{'cpu':'100m'}}}],"
 	  "'initContainers':[{'name':'i','resources':{'requests':{'cpu':'2'}}},"
@@ -179,7 +180,8 @@ static void test_node(void **state)
 	entry_fini(&e);
 }
 
-/* Whatever the bytes are, facts come out and memory is what was measured (object_create asserts). */
+/* Whatever the bytes are, facts come out and memory is what was measured (object_create asserts).
+ */
 static void test_any_bytes(void **state)
 {
 	struct seeded_source source;
@@ -222,8 +224,8 @@ static void test_any_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_metadata), cmocka_unit_test(test_pod_requests),
-		cmocka_unit_test(test_pod),	 cmocka_unit_test(test_node),
+		cmocka_unit_test(test_metadata),  cmocka_unit_test(test_pod_requests),
+		cmocka_unit_test(test_pod),       cmocka_unit_test(test_node),
 		cmocka_unit_test(test_any_bytes),
 	};
 

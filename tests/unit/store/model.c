@@ -76,8 +76,10 @@ static struct bytes content_of(struct world *w, unsigned key, unsigned content)
 		 "'controller':true}]}%s%s%s}",
 		 key_name(key), key_namespace(key), key, content % 3, content % 2,
 		 key % KINDS == 1 ? ",'spec':{'nodeName':'" : "",
-		 key % KINDS == 1 ? (content % 4 == 0 ? "" : content % 4 == 1 ? "node-1" : "node-2") :
-				    "",
+		 key % KINDS == 1 ? (content % 4 == 0   ? ""
+				     : content % 4 == 1 ? "node-1"
+							: "node-2")
+				  : "",
 		 key % KINDS == 1 ? "'}" : "");
 	return packed_json(&w->entry, key_resource(key), json);
 }
@@ -110,9 +112,9 @@ static int add_plan(struct world *w, struct model *after)
 		} else {
 			plan_present(&w->entry, plan, key_resource(key), key_namespace(key),
 				     key_name(key), NULL, revision);
-			rc = !s->exists		       ? -ENOENT :
-			     revision != s->revision && revision != 0 ? -ESTALE :
-						       0;
+			rc = !s->exists                                 ? -ENOENT
+			     : revision != s->revision && revision != 0 ? -ESTALE
+									: 0;
 		}
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -258,18 +260,18 @@ static void compare_past(const struct store *s, const struct model *was)
 
 		for (unsigned key = k; key < KEYS; key += KINDS)
 			n += was->slots[key].exists;
-		assert_int_equal(store_walk_at(s, was->revision, kind, NULL, NULL, NULL, on_walked, &c),
-				 0);
+		assert_int_equal(
+			store_walk_at(s, was->revision, kind, NULL, NULL, NULL, on_walked, &c), 0);
 		assert_int_equal(c.n, n);
 		n = 0;
 		for (unsigned key = k; key < KEYS; key += KINDS)
-			n += was->slots[key].exists &&
-			     (strcmp(key_namespace(key), "beta") > 0 ||
-			      (strcmp(key_namespace(key), "beta") == 0 &&
-			       strcmp(key_name(key), "n3") > 0));
+			n += was->slots[key].exists && (strcmp(key_namespace(key), "beta") > 0 ||
+							(strcmp(key_namespace(key), "beta") == 0 &&
+							 strcmp(key_name(key), "n3") > 0));
 		c = (struct counter){ 0 };
 		assert_int_equal(
-			store_walk_at(s, was->revision, kind, NULL, "beta", "n3", on_walked, &c), 0);
+			store_walk_at(s, was->revision, kind, NULL, "beta", "n3", on_walked, &c),
+			0);
 		assert_int_equal(c.n, n);
 	}
 }

@@ -59,8 +59,9 @@ static struct store *make_store(void)
 		plan_by(plan, 5, (uint64_t)i + 1, 1);
 		session_open(&e, plan, 5, 60000);
 		put(&e, plan, "configmaps", "default", name,
-		    packed_json(&e, "configmaps",
-				"{'metadata':{'name':'x','labels':{'a':'b'}},'data':{'k':'some text'}}"),
+		    packed_json(
+			    &e, "configmaps",
+			    "{'metadata':{'name':'x','labels':{'a':'b'}},'data':{'k':'some text'}}"),
 		    claims);
 		assert_int_equal(entry_apply(&e, s)[0].rc, 0);
 	}

@@ -44,9 +44,9 @@ static void on_done(void *ctx, const void *write_response)
 	reply->object = bytes_of(arena_memdup(&reply->sim->arena, r->object.data, r->object.len),
 				 r->object.len);
 	if (r->has_status) {
-		const MetaV1__Status *st = unpack_stored(&meta_v1__status__descriptor,
-							 bytes_of(r->status.data, r->status.len),
-							 &reply->sim->arena);
+		const MetaV1__Status *st =
+			unpack_stored(&meta_v1__status__descriptor,
+				      bytes_of(r->status.data, r->status.len), &reply->sim->arena);
 
 		reply->reason = st->reason;
 		reply->message = st->message;
@@ -78,8 +78,8 @@ static struct reply *ask(struct sim *sim, unsigned master, SampanMaster__WriteRe
 
 static void expect(const struct reply *reply, int code, const char *reason)
 {
-	if (reply->code != code || (reason != NULL && (reply->reason == NULL ||
-						       strcmp(reply->reason, reason) != 0)))
+	if (reply->code != code ||
+	    (reason != NULL && (reply->reason == NULL || strcmp(reply->reason, reason) != 0)))
 		fail_msg("expected %d %s, got %d %s: %s", code, reason != NULL ? reason : "",
 			 reply->code, reply->reason != NULL ? reply->reason : "",
 			 reply->message != NULL ? reply->message : "");
@@ -109,7 +109,8 @@ static int setup_three(void **state)
 	static struct sim sim;
 
 	sim_init(&sim, 2,
-		 &(struct sim_options){ .masters = 3, .commit_us_max = 2000, .message_us_max = 500 });
+		 &(struct sim_options){
+			 .masters = 3, .commit_us_max = 2000, .message_us_max = 500 });
 	sim_elect(&sim, 0);
 	make_namespace(&sim);
 	*state = &sim;
@@ -162,14 +163,17 @@ static void test_update_needs_the_version(void **state)
 	snprintf(json, sizeof(json),
 		 "{'metadata':{'name':'a','resourceVersion':'%llu'},'data':{'k':'2'}}",
 		 (unsigned long long)revision);
-	expect(ask(sim, 0, sim_request(sim, UPDATE, "configmaps", "default", "a", json)), 200, NULL);
+	expect(ask(sim, 0, sim_request(sim, UPDATE, "configmaps", "default", "a", json)), 200,
+	       NULL);
 	expect(ask(sim, 0, sim_request(sim, UPDATE, "configmaps", "default", "a", json)), 409,
 	       "Conflict");
-	expect(ask(sim, 0, sim_request(sim, UPDATE, "configmaps", "default", "b",
-				       "{'metadata':{'name':'b'}}")),
+	expect(ask(sim, 0,
+		   sim_request(sim, UPDATE, "configmaps", "default", "b",
+			       "{'metadata':{'name':'b'}}")),
 	       404, "NotFound");
-	expect(ask(sim, 0, sim_request(sim, UPDATE, "configmaps", "default", "a",
-				       "{'metadata':{'name':'b'}}")),
+	expect(ask(sim, 0,
+		   sim_request(sim, UPDATE, "configmaps", "default", "a",
+			       "{'metadata':{'name':'b'}}")),
 	       400, "BadRequest");
 }
 
@@ -178,8 +182,9 @@ static void test_nothing_changes(void **state)
 	struct sim *sim = *state;
 	uint64_t revision = create_a(sim, 0)->revision;
 	size_t entries = sim->n_log;
-	struct reply *r = ask(sim, 0, sim_request(sim, PATCH, "configmaps", "default", "a",
-						  "{'data':{'k':'1'}}"));
+	struct reply *r =
+		ask(sim, 0,
+		    sim_request(sim, PATCH, "configmaps", "default", "a", "{'data':{'k':'1'}}"));
 
 	expect(r, 200, NULL);
 	assert_int_equal(r->revision, revision);
@@ -219,8 +224,8 @@ static void test_patches_of_one_turn(void **state)
 		char json[64];
 
 		snprintf(json, sizeof(json), "{'data':{'x%d':'y'}}", i);
-		replies[i] = submit(sim, 0,
-				    sim_request(sim, PATCH, "configmaps", "default", "a", json));
+		replies[i] =
+			submit(sim, 0, sim_request(sim, PATCH, "configmaps", "default", "a", json));
 	}
 	for (int i = 0; i < 20; i++) {
 		sim_until(sim, is_answered, replies[i], 5, "a patch");
@@ -246,10 +251,12 @@ static void test_allocation_in_one_entry(void **state)
 	for (int i = 0; i < 60; i++) {
 		char json[256];
 
-		snprintf(json, sizeof(json),
-			 "{'metadata':{'name':'s%d'},'spec':{'type':'NodePort','ports':[{'port':80}]}}",
-			 i);
-		replies[i] = submit(sim, 0, sim_request(sim, CREATE, "services", "default", "", json));
+		snprintf(
+			json, sizeof(json),
+			"{'metadata':{'name':'s%d'},'spec':{'type':'NodePort','ports':[{'port':80}]}}",
+			i);
+		replies[i] =
+			submit(sim, 0, sim_request(sim, CREATE, "services", "default", "", json));
 	}
 	for (int i = 0; i < 60; i++) {
 		sim_until(sim, is_answered, replies[i], 5, "a Service");
@@ -275,8 +282,9 @@ static void test_status_and_scale(void **state)
 			      "{'spec':{'replicas':7}}");
 	request->subresource = (char *)"scale";
 	expect(ask(sim, 0, request), 200, NULL);
-	request = sim_request(sim, PATCH, "deployments.apps", "default", "d",
-			      "{'spec':{'replicas':9},'status':{'observedGeneration':2,'replicas':1}}");
+	request = sim_request(
+		sim, PATCH, "deployments.apps", "default", "d",
+		"{'spec':{'replicas':9},'status':{'observedGeneration':2,'replicas':1}}");
 	request->subresource = (char *)"status";
 	expect(ask(sim, 0, request), 200, NULL);
 
@@ -307,7 +315,8 @@ static void test_followers_forward(void **state)
 
 	expect(create_a(sim, 1), 201, NULL);
 	expect(create_a(sim, 2), 409, "AlreadyExists");
-	expect(ask(sim, 2, sim_request(sim, DELETE, "configmaps", "default", "a", NULL)), 200, NULL);
+	expect(ask(sim, 2, sim_request(sim, DELETE, "configmaps", "default", "a", NULL)), 200,
+	       NULL);
 	assert_null(sim_get(sim, 0, "configmaps", "default", "a"));
 }
 
@@ -341,8 +350,8 @@ static void test_leadership_lost_in_flight(void **state)
 		snprintf(name, sizeof(name), "c%d", i);
 		snprintf(json, sizeof(json), "{'metadata':{'name':'%s'}}", name);
 
-		struct reply *r = submit(sim, client,
-					 sim_request(sim, CREATE, "configmaps", "default", "", json));
+		struct reply *r = submit(
+			sim, client, sim_request(sim, CREATE, "configmaps", "default", "", json));
 
 		sim_run(sim, sim_draw(sim, 3000));
 		sim_depose(sim);
@@ -353,8 +362,8 @@ static void test_leadership_lost_in_flight(void **state)
 		assert_int_equal(r->times, 1);
 		assert_non_null(sim_get(sim, (unsigned)sim->leader, "configmaps", "default", name));
 	}
-	assert_int_equal(store_count(sim->masters[sim->leader].store, kind_of_resource("configmaps")),
-			 40);
+	assert_int_equal(
+		store_count(sim->masters[sim->leader].store, kind_of_resource("configmaps")), 40);
 }
 
 static void test_session_ends_in_a_quiet_hour(void **state)
@@ -362,11 +371,13 @@ static void test_session_ends_in_a_quiet_hour(void **state)
 	struct sim *sim = *state;
 
 	expect(create_a(sim, 1), 201, NULL);
-	expect(ask(sim, 2, sim_request(sim, DELETE, "configmaps", "default", "a", NULL)), 200, NULL);
+	expect(ask(sim, 2, sim_request(sim, DELETE, "configmaps", "default", "a", NULL)), 200,
+	       NULL);
 	/* Nothing for longer than a session lives; then everybody writes again. */
 	sim_run(sim, 11ull * 60 * 1000000);
 	expect(create_a(sim, 1), 201, NULL);
-	expect(ask(sim, 2, sim_request(sim, DELETE, "configmaps", "default", "a", NULL)), 200, NULL);
+	expect(ask(sim, 2, sim_request(sim, DELETE, "configmaps", "default", "a", NULL)), 200,
+	       NULL);
 	expect(create_a(sim, 0), 201, NULL);
 }
 
