@@ -1,9 +1,9 @@
-# For scripts of this folder: one master without nodes, and every kubectl there is.
+# For scripts of this folder: one master, usually without nodes, and every kubectl there is.
 source "$(dirname "${BASH_SOURCE[0]}")/../../lib/tap.sh"
 
-# start_master: a cluster of one master under $work/cluster; sets KUBECONFIG, server, pki.
+# start_master [NODES]: a cluster of one master under $work/cluster; sets KUBECONFIG, server, pki.
 start_master() {
-	sampan dev up --dir "$work/cluster" --masters 1 --nodes 0 >"$work/up.log" 2>&1 || {
+	sampan dev up --dir "$work/cluster" --masters 1 --nodes "${1:-0}" --registry 172.30.0.1:5000 >"$work/up.log" 2>&1 || {
 		cat "$work/up.log"
 		echo "Bail out! the master does not start"
 		exit 1
