@@ -338,6 +338,8 @@ static void propose_failed(struct writes *w, struct batch *b, int rc)
 		}
 		answer_all(w, &b->incoming);
 	} else if (rc == -ESHUTDOWN) {
+		/* Leadership is on its way to another master: not again at once. */
+		w->retry_ns = now_ns(w) + RETRY_NS;
 		return_all(w, &b->incoming);
 	} else {
 		/* Too much in flight: decide again in a moment. */
