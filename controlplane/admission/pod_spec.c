@@ -313,12 +313,12 @@ void warn_pod_spec(struct admission *a, const struct field *f, const CoreV1__Pod
 	static const char ignored[] = "is not considered when pods are scheduled";
 	const CoreV1__Affinity *affinity = spec ? spec->affinity : NULL;
 
-	if (affinity != NULL && affinity->podaffinity != NULL)
-		admission_warn(a, "%s.affinity.podAffinity: %s", field_print(a->arena, f), ignored);
-	if (affinity != NULL && affinity->podantiaffinity != NULL)
-		admission_warn(a, "%s.affinity.podAntiAffinity: %s", field_print(a->arena, f),
-			       ignored);
-	if (spec != NULL && spec->n_topologyspreadconstraints > 0)
-		admission_warn(a, "%s.topologySpreadConstraints: %s", field_print(a->arena, f),
-			       ignored);
+	if (affinity != NULL && affinity->podaffinity != NULL &&
+	    affinity->podaffinity->n_preferredduringschedulingignoredduringexecution > 0)
+		admission_warn(a, "%s.affinity.podAffinity: what is preferred %s",
+			       field_print(a->arena, f), ignored);
+	if (affinity != NULL && affinity->podantiaffinity != NULL &&
+	    affinity->podantiaffinity->n_preferredduringschedulingignoredduringexecution > 0)
+		admission_warn(a, "%s.affinity.podAntiAffinity: what is preferred %s",
+			       field_print(a->arena, f), ignored);
 }

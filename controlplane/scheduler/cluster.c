@@ -171,6 +171,7 @@ void cluster_place(struct cluster *c, struct pod *pod, struct node *node, enum p
 	pod->state = state;
 	pod->group = group_of(c, pod->object);
 	node->n_pods++;
+	c->n_shunning += pod->object->facts.pod->shuns;
 	add_room(&node->used, pod->object->facts.pod, 1);
 	add_ports(node, pod->object);
 	group_count(c, pod->group, node, 1);
@@ -186,6 +187,7 @@ void cluster_displace(struct cluster *c, struct pod *pod)
 	remove_ports(node, pod->object);
 	add_room(&node->used, pod->object->facts.pod, -1);
 	node->n_pods--;
+	c->n_shunning -= pod->object->facts.pod->shuns;
 	pod->node = NULL;
 	pod->group = NULL;
 	cluster_node_drop(c, node);

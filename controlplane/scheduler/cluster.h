@@ -59,12 +59,14 @@ struct pod {
 	uint64_t order;        /* When it came into the queue. */
 	int64_t due_ns;        /* POD_BACKOFF */
 	unsigned attempts;
+	bool sociable; /* POD_UNSCHEDULABLE: one more pod somewhere may help it. */
 };
 
 struct cluster {
 	struct node **nodes; /* By name, those without an object included. */
 	size_t n_nodes, cap_nodes;
 	size_t n_real;     /* With an object. */
+	size_t n_shunning; /* Placed pods with required anti-affinity. */
 	struct map pods;   /* uid -> struct pod */
 	struct map groups; /* uid -> struct group */
 };

@@ -5,6 +5,7 @@
 
 #include "common/api/make.h"
 #include "common/base/cleanup.h"
+#include "controlplane/scheduler/neighbours.h"
 
 /* What a container counts as for scoring when it asks for nothing. */
 enum { SCORED_CPU_MILLI = 100, SCORED_MEMORY_BYTES = 200 * 1024 * 1024 };
@@ -104,7 +105,7 @@ bool term_matches(const CoreV1__NodeSelectorTerm *term, const struct object *nod
 	return true;
 }
 
-static bool affinity_matches(const CoreV1__PodSpec *spec, const struct object *node)
+bool affinity_matches(const CoreV1__PodSpec *spec, const struct object *node)
 {
 	for (size_t i = 0; i < spec->n_nodeselector; i++) {
 		const char *value = object_label(node, text_of(spec->nodeselector[i]->key));
@@ -183,7 +184,11 @@ enum misfit node_misfit(const struct request *r, const struct node *node)
 		return MISFIT_PORTS;
 	if (r->extended != NULL)
 		return MISFIT_EXTENDED;
-	return resource_misfit(r->facts, node);
+
+	enum misfit m = resource_misfit(r->facts, node);
+
+	return m == FITS && r->neighbours != NULL ? neighbours_misfit(r->neighbours, node->object)
+						  : m;
 }
 
 const char *misfit_text(enum misfit m)
@@ -193,6 +198,10 @@ const char *misfit_text(enum misfit m)
 		[MISFIT_TAINT] = "node(s) had untolerated taint(s)",
 		[MISFIT_AFFINITY] = "node(s) didn't match Pod's node affinity/selector",
 		[MISFIT_PORTS] = "node(s) didn't have free ports for the requested pod ports",
+		[MISFIT_WANTED] = "node(s) didn't match pod affinity rules",
+		[MISFIT_SHUNNED] = "node(s) didn't match pod anti-affinity rules",
+		[MISFIT_SHUNS] = "node(s) didn't satisfy existing pods anti-affinity rules",
+		[MISFIT_SPREAD] = "node(s) didn't match pod topology spread constraints",
 		[MISFIT_PODS] = "Too many pods",
 		[MISFIT_CPU] = "Insufficient cpu",
 		[MISFIT_MEMORY] = "Insufficient memory",

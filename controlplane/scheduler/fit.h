@@ -11,6 +11,10 @@ enum misfit {
 	MISFIT_TAINT,
 	MISFIT_AFFINITY,
 	MISFIT_PORTS,
+	MISFIT_WANTED,  /* Pods that it wants beside it are not there. */
+	MISFIT_SHUNNED, /* Pods are there that it does not want, */
+	MISFIT_SHUNS,   /* or that do not want it. */
+	MISFIT_SPREAD,
 	MISFIT_PODS,
 	MISFIT_CPU,
 	MISFIT_MEMORY,
@@ -23,7 +27,8 @@ enum misfit {
 struct request {
 	const struct pod_facts *facts;
 	const CoreV1__PodSpec *spec;
-	const char *extended; /* A resource that no node of ours offers, or NULL. */
+	const char *extended;                /* A resource that no node of ours offers, or NULL. */
+	const struct neighbours *neighbours; /* NULL: it does not matter who is there. */
 };
 
 enum misfit node_misfit(const struct request *r, const struct node *node);
@@ -34,6 +39,8 @@ const char *misfit_text(enum misfit m);
 size_t untolerated_taints(const CoreV1__PodSpec *spec, const struct node_facts *node,
 			  const char *effect);
 bool tolerates(const CoreV1__PodSpec *spec, const char *key, const char *value, const char *effect);
+/* nodeSelector and required node affinity. */
+bool affinity_matches(const CoreV1__PodSpec *spec, const struct object *node);
 bool term_matches(const CoreV1__NodeSelectorTerm *term, const struct object *node);
 
 int64_t scored_cpu(const struct pod_facts *p);

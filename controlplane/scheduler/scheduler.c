@@ -17,8 +17,10 @@
 #include "common/api/kinds.h"
 #include "common/api/make.h"
 #include "common/base/alloc.h"
+#include "common/base/cleanup.h"
 #include "controlplane/scheduler/cluster.h"
 #include "controlplane/scheduler/fit.h"
+#include "controlplane/scheduler/neighbours.h"
 #include "controlplane/scheduler/report.h"
 
 #define NS_PER_S INT64_C(1000000000)
@@ -33,7 +35,7 @@ struct scheduler {
 	struct tree backoff; /* Of pods, by due_ns; UNSCHEDULABLE ones too, with a far due_ns. */
 	uint64_t seed, order, mark;
 	size_t next_node; /* Where the next decision begins. */
-	size_t n_assumed, n_placed, n_unschedulable;
+	size_t n_assumed, n_placed, n_unschedulable, n_sociable;
 	struct score *scores; /* Of the nodes that fit, during a decision. */
 	struct node **fitting;
 	size_t cap_scores;
@@ -72,6 +74,7 @@ static void wait_until(struct scheduler *s, struct pod *pod, enum pod_state stat
 	pod->state = state;
 	pod->due_ns = due_ns;
 	s->n_unschedulable += state == POD_UNSCHEDULABLE;
+	s->n_sociable += state == POD_UNSCHEDULABLE && pod->sociable;
 	tree_insert(&s->backoff, pod, &pod->link);
 }
 
@@ -83,6 +86,7 @@ static void dequeue(struct scheduler *s, struct pod *pod)
 		return;
 	case POD_UNSCHEDULABLE:
 		s->n_unschedulable--;
+		s->n_sociable -= pod->sociable;
 		/* fall through */
 	case POD_BACKOFF:
 		tree_remove(&s->backoff, &pod->link);
@@ -125,24 +129,21 @@ static void forget(struct scheduler *s, struct pod *pod)
 	cluster_pod_remove(&s->cluster, pod);
 }
 
-/* Something changed that may help those for whom no node fitted. */
-static void retry_unschedulable(struct scheduler *s, int64_t now_ns)
+/* Something changed that may help those for whom no node fitted: all of them, or only those who
+ * look at who else is there. */
+static void retry_unschedulable(struct scheduler *s, bool only_sociable, int64_t now_ns)
 {
-	if (s->n_unschedulable == 0)
+	if ((only_sociable ? s->n_sociable : s->n_unschedulable) == 0)
 		return;
 	tree_for_each (pod, &s->backoff, struct pod, link) {
-		if (pod->state != POD_UNSCHEDULABLE)
+		if (pod->state != POD_UNSCHEDULABLE || (only_sociable && !pod->sociable))
 			continue;
-
-		int64_t due_ns = now_ns + backoff_ns(pod);
-
-		tree_remove(&s->backoff, &pod->link);
-		s->n_unschedulable--;
+		dequeue(s, pod);
 		/* The first failure waits for nobody: the cluster has just changed. */
 		if (pod->attempts <= 1)
 			enqueue(s, pod);
 		else
-			wait_until(s, pod, POD_BACKOFF, due_ns);
+			wait_until(s, pod, POD_BACKOFF, now_ns + backoff_ns(pod));
 	}
 }
 
@@ -203,7 +204,7 @@ static void on_node(struct scheduler *s, const struct object *old, const struct 
 		object_unref((struct object *)before);
 	cluster_node_drop(c, node);
 	if (helps)
-		retry_unschedulable(s, now_ns);
+		retry_unschedulable(s, false, now_ns);
 }
 
 static bool takes_room(const struct object *pod)
@@ -266,13 +267,14 @@ static void on_pod(struct scheduler *s, const struct object *old, const struct o
 			cluster_pod_update(&s->cluster, pod, new);
 		}
 		place(s, pod, node, POD_PLACED);
+		retry_unschedulable(s, true, now_ns);
 	} else if (pod != NULL) {
 		on_waiting(s, pod, new);
 	} else {
 		enqueue(s, cluster_pod_add(&s->cluster, new));
 	}
 	if (frees)
-		retry_unschedulable(s, now_ns);
+		retry_unschedulable(s, false, now_ns);
 }
 
 void scheduler_on_change(struct scheduler *s, const struct object *old, const struct object *new,
@@ -307,7 +309,7 @@ static void clear(struct scheduler *s)
 	cluster_fini(&s->cluster);
 	tree_init(&s->queue, compare_queue);
 	tree_init(&s->backoff, compare_due);
-	s->n_assumed = s->n_placed = s->n_unschedulable = 0;
+	s->n_assumed = s->n_placed = s->n_unschedulable = s->n_sociable = 0;
 	s->order = s->mark = 0;
 	s->next_node = 0;
 }
@@ -500,7 +502,11 @@ static void decide(struct scheduler *s, struct view *view, struct intents *inten
 	size_t misfits[MISFIT_COUNT] = { 0 };
 	struct score max = { 0 };
 
+	auto_with(neighbours_fini) struct neighbours neighbours = { 0 };
+
 	r.extended = extended_resource(spec->containers, spec->n_containers);
+	if (neighbours_look(&neighbours, view, &s->cluster, pod, spec))
+		r.neighbours = &neighbours;
 	mark_siblings(s, pod);
 
 	size_t n = filter(s, &r, misfits, &max);
@@ -516,6 +522,7 @@ static void decide(struct scheduler *s, struct view *view, struct intents *inten
 			     pod->object->name, node->name);
 		return;
 	}
+	pod->sociable = misfits[MISFIT_WANTED] + misfits[MISFIT_SPREAD] > 0;
 	wait_until(s, pod, POD_UNSCHEDULABLE, view->now_ns + UNSCHEDULABLE_MAX_NS);
 	report_unschedulable(view, intents, pod->object,
 			     explain_misfits(view->arena, s->cluster.n_real, &r, misfits));

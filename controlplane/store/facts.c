@@ -42,10 +42,13 @@ enum {
 	POD_CONTAINERS = 2,
 	POD_NODE_NAME = 10,
 	POD_HOST_NETWORK = 11,
+	POD_AFFINITY = 18,
 	POD_SCHEDULER = 19,
 	POD_INIT_CONTAINERS = 20,
 	POD_PRIORITY = 25,
 	POD_OVERHEAD = 32,
+	AFFINITY_SHUNS = 3,
+	SHUNS_REQUIRED = 1,
 
 	CONTAINER_PORTS = 6,
 	CONTAINER_RESOURCES = 8,
@@ -418,6 +421,9 @@ static void read_pod_spec(struct pen *pen, struct bytes spec, struct pod_facts *
 	pod->cpu_milli = asked.cpu_milli;
 	pod->memory_bytes = asked.memory_bytes;
 	pod->ephemeral_bytes = asked.ephemeral_bytes;
+	pod->shuns =
+		wire_find(wire_find(wire_find(spec, POD_AFFINITY), AFFINITY_SHUNS), SHUNS_REQUIRED)
+			.len > 0;
 	read_host_ports(pen, spec, pod);
 }
 

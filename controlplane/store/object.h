@@ -51,6 +51,7 @@ struct pod_facts {
 	bool ready;     /* Condition Ready is True. */
 	bool scheduled; /* node_name is set. */
 	bool host_network;
+	bool shuns;             /* It has required anti-affinity to other pods. */
 	int64_t ready_since_ns; /* lastTransitionTime of Ready. */
 	int64_t start_ns;       /* status.startTime. */
 	int32_t restarts;       /* Sum over containers. */

@@ -298,6 +298,109 @@ static void ports_of_the_host_are_taken_once(void **state)
 					"for the requested pod ports."));
 }
 
+/* --- Neighbours ---------------------------------------------------------------------------- */
+
+static void put_labelled(struct bed *b, const char *name, const char *spec)
+{
+	world_put(&b->w,
+		  arena_printf(&b->w.arena,
+			       "{'kind':'Pod','metadata':{'name':'%s','namespace':'default',"
+			       "'labels':{'app':'web'}},'spec':{'schedulerName':"
+			       "'default-scheduler',%s'containers':[{'name':'a','image':'b'}]},"
+			       "'status':{'phase':'Pending'}}",
+			       name, spec));
+}
+
+#define TERM(key) "[{'labelSelector':{'matchLabels':{'app':'web'}},'topologyKey':'" key "'}]"
+#define SHUN(key)                                                                                  \
+	"'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':" TERM(   \
+		key) "}},"
+#define WANT(key)                                                                                  \
+	"'affinity':{'podAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':" TERM(       \
+		key) "}},"
+#define SPREAD(key, skew)                                                                          \
+	"'topologySpreadConstraints':[{'maxSkew':" skew ",'topologyKey':'" key                     \
+	"','whenUnsatisfiable':'DoNotSchedule','labelSelector':{'matchLabels':{'app':'web'}}}],"
+
+static void put_three_nodes(struct bed *b)
+{
+	put_node(b, "n1", "4", "'host':'n1','zone':'a'", "");
+	put_node(b, "n2", "4", "'host':'n2','zone':'a'", "");
+	put_node(b, "n3", "4", "'host':'n3','zone':'b'", "");
+}
+
+static void those_who_shun_each_other_part(void **state)
+{
+	auto_with(teardown) struct bed b;
+
+	setup(&b);
+	put_three_nodes(&b);
+	put_labelled(&b, "p1", SHUN("zone"));
+	put_labelled(&b, "p2", SHUN("zone"));
+	put_labelled(&b, "p3", SHUN("zone"));
+	assert_non_null(strstr(run(&b), "0/3 nodes are available: 3 node(s) didn't match pod "
+					"anti-affinity rules."));
+	assert_string_not_equal(node_of(&b, "p1"), "");
+	assert_string_not_equal(node_of(&b, "p2"), "");
+	/* One that has nothing against them is shunned all the same. */
+	put_labelled(&b, "p4", "");
+	assert_non_null(strstr(run(&b), "3 node(s) didn't satisfy existing pods anti-affinity "
+					"rules."));
+	/* One of them goes: its zone is free for the one that waits longest. */
+	world_delete(&b.w, "pods", "default", "p1", 0, NULL);
+	b.w.now_ns += S;
+	assert_non_null(strstr(run(&b), "bind pods default/p3"));
+}
+
+static void those_who_want_each_other_meet(void **state)
+{
+	auto_with(teardown) struct bed b;
+
+	setup(&b);
+	put_three_nodes(&b);
+	put_labelled(&b, "p1", WANT("host"));
+	run(&b);
+	assert_string_not_equal(node_of(&b, "p1"), "");
+	for (int i = 2; i < 6; i++)
+		put_labelled(&b, arena_printf(&b.w.arena, "p%d", i), WANT("host"));
+	run(&b);
+	for (int i = 2; i < 6; i++)
+		assert_string_equal(node_of(&b, arena_printf(&b.w.arena, "p%d", i)),
+				    node_of(&b, "p1"));
+	/* Others are wanted who are nowhere. */
+	create_pod(&b, "q", "1",
+		   "'affinity':{'podAffinity':{"
+		   "'requiredDuringSchedulingIgnoredDuringExecution':[{'labelSelector':{"
+		   "'matchLabels':{'app':'db'}},'topologyKey':'host'}]}}");
+	assert_non_null(strstr(run(&b), "3 node(s) didn't match pod affinity rules."));
+	world_put(&b.w, "{'kind':'Pod','metadata':{'name':'db','namespace':'default','labels':{"
+			"'app':'db'}},'spec':{'nodeName':'n2','containers':[{'name':'a','image':"
+			"'b'}]},'status':{'phase':'Running'}}");
+	b.w.now_ns += S;
+	assert_non_null(strstr(run(&b), "bind pods default/q n2"));
+}
+
+static void places_are_filled_evenly(void **state)
+{
+	auto_with(teardown) struct bed b;
+	size_t in_b = 0;
+
+	setup(&b);
+	put_three_nodes(&b);
+	for (int i = 0; i < 8; i++)
+		put_labelled(&b, arena_printf(&b.w.arena, "p%d", i), SPREAD("zone", "1"));
+	run(&b);
+	for (int i = 0; i < 8; i++)
+		in_b += strcmp(node_of(&b, arena_printf(&b.w.arena, "p%d", i)), "n3") == 0;
+	assert_int_equal(in_b, 4);
+	/* A zone is full: the other one must not run ahead. */
+	put_node(&b, "n3", "4", "'host':'n3','zone':'b'", "'unschedulable':true");
+	put_labelled(&b, "more", SPREAD("zone", "1"));
+	put_labelled(&b, "too-many", SPREAD("zone", "1"));
+	assert_non_null(strstr(run(&b), "0/3 nodes are available: 1 node(s) were unschedulable, 2 "
+					"node(s) didn't match pod topology spread constraints."));
+}
+
 static void changes_wake_those_who_wait(void **state)
 {
 	auto_with(teardown) struct bed b;
@@ -372,6 +475,9 @@ int main(void)
 		cmocka_unit_test(room_is_promised_once),
 		cmocka_unit_test(pods_of_one_owner_are_spread),
 		cmocka_unit_test(ports_of_the_host_are_taken_once),
+		cmocka_unit_test(those_who_shun_each_other_part),
+		cmocka_unit_test(those_who_want_each_other_meet),
+		cmocka_unit_test(places_are_filled_evenly),
 		cmocka_unit_test(changes_wake_those_who_wait),
 		cmocka_unit_test(the_important_come_first),
 		cmocka_unit_test(a_new_leader_knows_the_same),
