@@ -91,7 +91,7 @@ int apiserver_listen_fd(struct apiserver *api, int fd, struct status *st)
 	return listen_on(api, &config, NULL, st);
 }
 
-/* --- Stopping ---------------------------------------------------------------------------------- */
+/* --- Stopping ------------------------------------------------------------------------ */
 
 /* Called whenever something that stopping waits for has gone. */
 void apiserver_stop_step(struct apiserver *api)
@@ -126,7 +126,7 @@ void apiserver_stop(struct apiserver *api, void (*cb)(void *ctx), void *ctx)
 	api->on_stopped = cb;
 	api->on_stopped_ctx = ctx;
 	api->n_servers_open = api->n_servers;
-	list_for_each(r, &api->requests, struct request, link)
+	list_for_each (r, &api->requests, struct request, link)
 		if (r->stop != NULL)
 			r->stop(r);
 	requests_cancel(api);

@@ -24,8 +24,8 @@ struct tls_context;
 struct trust;
 struct writes;
 
-/* All of it must outlive the server. nodes and rpc may be NULL in tests: streams are refused then and
- * node Leases show what the store holds. */
+/* All of it must outlive the server. nodes and rpc may be NULL in tests: streams are refused then
+ * and node Leases show what the store holds. */
 struct apiserver_config {
 	struct io_loop *loop;
 	struct source *source;

@@ -50,15 +50,17 @@ static int type_check(const char *api_version, const char *kind, const char *rea
 		      const char *read_kind, struct status *st)
 {
 	if (read_version != NULL && *read_version != 0 && strcmp(read_version, api_version) != 0)
-		return status_set(st, -EBADMSG,
-				  "the API version in the data (%.256s) does not match the expected "
-				  "API version (%s)",
-				  read_version, api_version);
+		return status_set(
+			st, -EBADMSG,
+			"the API version in the data (%.256s) does not match the expected "
+			"API version (%s)",
+			read_version, api_version);
 	if (read_kind != NULL && *read_kind != 0 && strcmp(read_kind, kind) != 0)
-		return status_set(st, -EBADMSG,
-				  "%.256s in version \"%s\" cannot be handled as a %s: the kind in the "
-				  "data does not match",
-				  read_kind, api_version, kind);
+		return status_set(
+			st, -EBADMSG,
+			"%.256s in version \"%s\" cannot be handled as a %s: the kind in the "
+			"data does not match",
+			read_kind, api_version, kind);
 	return 0;
 }
 
@@ -77,7 +79,8 @@ static int read_protobuf(struct request *r, const ProtobufCMessageDescriptor *de
 }
 
 static int read_json(struct request *r, const ProtobufCMessageDescriptor *descriptor,
-		     const char *api_version, const char *kind, void **ret_message, struct status *st)
+		     const char *api_version, const char *kind, void **ret_message,
+		     struct status *st)
 {
 	struct json_read read = { 0 };
 	int rc = validation_of(r, &read.validation, st);
@@ -90,8 +93,8 @@ static int read_json(struct request *r, const ProtobufCMessageDescriptor *descri
 		if (type_check(api_version, kind, read.api_version, read.kind, st) == 0 &&
 		    rc == -EBADMSG)
 			status_prefix(st, "%s in version \"%s\" cannot be handled as a %s", kind,
-				      strrchr(api_version, '/') ? strrchr(api_version, '/') + 1 :
-								  api_version,
+				      strrchr(api_version, '/') ? strrchr(api_version, '/') + 1
+								: api_version,
 				      kind);
 		return rc;
 	}
@@ -110,11 +113,11 @@ int body_read(struct request *r, const ProtobufCMessageDescriptor *descriptor,
 	if (rc < 0)
 		return rc;
 	if (r->x->body.len == 0)
-		return status_set(st, -EBADMSG, "the body of the request is empty: a %s is expected",
-				  kind);
-	return type == BODY_PROTOBUF ?
-		       read_protobuf(r, descriptor, api_version, kind, ret_message, st) :
-		       read_json(r, descriptor, api_version, kind, ret_message, st);
+		return status_set(st, -EBADMSG,
+				  "the body of the request is empty: a %s is expected", kind);
+	return type == BODY_PROTOBUF
+		       ? read_protobuf(r, descriptor, api_version, kind, ret_message, st)
+		       : read_json(r, descriptor, api_version, kind, ret_message, st);
 }
 
 static int dry_run_check(const char *text, bool *dry_run, struct status *st)
@@ -125,10 +128,11 @@ static int dry_run_check(const char *text, bool *dry_run, struct status *st)
 		*dry_run = true;
 		return 0;
 	}
-	status_set(st, -EINVAL,
-		   "DryRun \"\" is invalid: dryRun: Unsupported value: \"%.64s\": supported values: "
-		   "\"All\"",
-		   text);
+	status_set(
+		st, -EINVAL,
+		"DryRun \"\" is invalid: dryRun: Unsupported value: \"%.64s\": supported values: "
+		"\"All\"",
+		text);
 	status_cause(st, "FieldValueNotSupported", "dryRun",
 		     "Unsupported value: \"%.64s\": supported values: \"All\"", text);
 	return -EINVAL;
@@ -185,20 +189,22 @@ static int delete_check(const MetaV1__DeleteOptions *o, struct status *st)
 	const char *policy = o->propagationpolicy;
 
 	if (policy != NULL && *policy != 0 && o->has_orphandependents) {
-		status_set(st, -EINVAL,
-			   "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid "
-			   "value: \"%.64s\": orphanDependents and propagationPolicy cannot be both "
-			   "set",
-			   policy);
+		status_set(
+			st, -EINVAL,
+			"DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid "
+			"value: \"%.64s\": orphanDependents and propagationPolicy cannot be both "
+			"set",
+			policy);
 		return -EINVAL;
 	}
 	if (policy == NULL || *policy == 0 || strcmp(policy, "Background") == 0 ||
 	    strcmp(policy, "Foreground") == 0 || strcmp(policy, "Orphan") == 0)
 		return 0;
-	status_set(st, -EINVAL,
-		   "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: "
-		   "\"%.64s\": supported values: \"Foreground\", \"Background\", \"Orphan\"",
-		   policy);
+	status_set(
+		st, -EINVAL,
+		"DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: "
+		"\"%.64s\": supported values: \"Foreground\", \"Background\", \"Orphan\"",
+		policy);
 	status_cause(st, "FieldValueNotSupported", "propagationPolicy",
 		     "Unsupported value: \"%.64s\": supported values: \"Foreground\", "
 		     "\"Background\", \"Orphan\"",

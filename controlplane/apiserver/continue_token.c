@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The text under the base64 is "1 REVISION NAMESPACE NAME"; 1 is its version. Names hold no spaces. */
+/* The text under the base64 is "1 REVISION NAMESPACE NAME"; 1 is its version. Names
+ * hold no spaces. */
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

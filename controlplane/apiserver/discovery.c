@@ -25,10 +25,24 @@ struct discovery {
 
 /* Highest priority first; groups that are not listed follow in the table's order. */
 static const char *const group_order[] = {
-	"", "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io",
-	"authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io", "networking.k8s.io",
-	"policy", "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io",
-	"apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
+	"",
+	"apiregistration.k8s.io",
+	"apps",
+	"events.k8s.io",
+	"authentication.k8s.io",
+	"authorization.k8s.io",
+	"autoscaling",
+	"batch",
+	"certificates.k8s.io",
+	"networking.k8s.io",
+	"policy",
+	"rbac.authorization.k8s.io",
+	"storage.k8s.io",
+	"admissionregistration.k8s.io",
+	"apiextensions.k8s.io",
+	"scheduling.k8s.io",
+	"coordination.k8s.io",
+	"node.k8s.io",
 	"discovery.k8s.io",
 };
 
@@ -73,9 +87,7 @@ static const struct kind *const *served(void)
 	if (sorted != NULL)
 		return sorted;
 	sorted = xcalloc(kinds_count + 1, sizeof(*sorted));
-	kinds_for_each(k)
-		if (k->flags & KIND_SERVED)
-			sorted[n++] = k;
+	kinds_for_each(k) if (k->flags & KIND_SERVED) sorted[n++] = k;
 	qsort(sorted, n, sizeof(*sorted), kind_order);
 	return sorted;
 }
@@ -142,7 +154,7 @@ static void put_verbs(struct buf *b, unsigned verbs)
 	buf_put_byte(b, ']');
 }
 
-/* --- Legacy documents -------------------------------------------------------- */
+/* --- Legacy documents ---------------------------------------------------------------- */
 
 static void put_legacy_resource(struct buf *b, const struct kind *k, const char **comma)
 {
@@ -184,8 +196,7 @@ static bool legacy_group_version(struct buf *b, const struct api_path *path)
 			buf_printf(b,
 				   "{\"kind\":\"APIResourceList\",%s\"groupVersion\":\"%s\","
 				   "\"resources\":[",
-				   *path->group ? "\"apiVersion\":\"v1\"," : "",
-				   (*k)->api_version);
+				   *path->group ? "\"apiVersion\":\"v1\"," : "", (*k)->api_version);
 		put_legacy_resource(b, *k, &comma);
 	}
 	buf_put_str(b, "]}\n");
@@ -257,7 +268,7 @@ static bool legacy_document(struct buf *b, const struct api_path *path, const ch
 	abort();
 }
 
-/* --- Aggregated documents ------------------------------------------------------ */
+/* --- Aggregated documents ------------------------------------------------------------ */
 
 static void put_response_kind(struct buf *b, const char *group, const char *version,
 			      const char *kind)
@@ -334,7 +345,7 @@ static bool aggregated_document(struct buf *b, enum path_type type, const char *
 	return true;
 }
 
-/* --- Keeping them ---------------------------------------------------------------- */
+/* --- Keeping them -------------------------------------------------------------------- */
 
 struct discovery *discovery_create(void)
 {
@@ -360,9 +371,9 @@ static struct document *document_create(const struct api_path *path, const struc
 					const char *server_address)
 {
 	struct document *doc = xcalloc(1, sizeof(*doc));
-	bool found = media->view == MEDIA_DISCOVERY ?
-			     aggregated_document(&doc->body, path->type, media->version) :
-			     legacy_document(&doc->body, path, server_address);
+	bool found = media->view == MEDIA_DISCOVERY
+			     ? aggregated_document(&doc->body, path->type, media->version)
+			     : legacy_document(&doc->body, path, server_address);
 
 	if (!found) {
 		buf_fini(&doc->body);
@@ -383,9 +394,9 @@ bool discovery_document(struct discovery *d, const struct api_path *path, const 
 	if (path->type != PATH_API_VERSIONS && path->type != PATH_API_GROUPS)
 		form.view = MEDIA_OBJECT;
 
-	autofree char *key = xasprintf(
-		"%s %s %s", form.view == MEDIA_DISCOVERY ? form.version : "legacy", path->text,
-		path->type == PATH_API_VERSIONS ? server_address : "");
+	autofree char *key =
+		xasprintf("%s %s %s", form.view == MEDIA_DISCOVERY ? form.version : "legacy",
+			  path->text, path->type == PATH_API_VERSIONS ? server_address : "");
 	struct document *doc = map_get(&d->documents, key);
 
 	if (doc == NULL) {

@@ -46,7 +46,7 @@ struct apiserver {
 	struct openapi *openapi;
 	struct watches *watches;
 	struct metrics metrics;
-	struct map renewed; /* node_leases.c: int64_t by node, as the leader told. */
+	struct map renewed;   /* node_leases.c: int64_t by node, as the leader told. */
 	struct list requests; /* All under way, watches and streams included. */
 	size_t n_requests, n_in_flight;
 	/* Reads that wait: for an answer to the read index under way, for the next
@@ -70,11 +70,11 @@ struct request {
 	struct query query;
 	struct media media;
 	struct user user;
-	const struct kind *kind;             /* That the path names, */
-	const struct kind *stored;           /* and as the store keeps it. */
-	const struct kind_subresource *sub;  /* NULL: the object itself. */
-	const char *verb;                    /* "get", "list", ... as authorization names it. */
-	bool counted;                        /* Among those in flight. */
+	const struct kind *kind;            /* That the path names, */
+	const struct kind *stored;          /* and as the store keeps it. */
+	const struct kind_subresource *sub; /* NULL: the object itself. */
+	const char *verb;                   /* "get", "list", ... as authorization names it. */
+	bool counted;                       /* Among those in flight. */
 	/* While a read waits. */
 	struct list wait_link;
 	void (*ready)(struct request *r, int rc);
@@ -82,7 +82,8 @@ struct request {
 	/* The handler's own, in the arena or freed by free_data. */
 	void *data;
 	void (*free_data)(struct request *r);
-	void (*stop)(struct request *r); /* Ends what would last for ever; NULL: it ends by itself. */
+	void (*stop)(
+		struct request *r); /* Ends what would last for ever; NULL: it ends by itself. */
 };
 
 #define BODY_DECODED_MAX ((size_t)64 << 20)
@@ -90,12 +91,12 @@ struct request {
 #define LINEARIZABLE_WAIT_MS 3000
 #define WRITE_TIMEOUT_MS 30000
 
-/* --- request.c --- */
+/* --- request.c ----------------------------------------------------------------------- */
 void request_on_exchange(struct exchange *x, void *arg);
 /* Free the request; the exchange has been ended. */
 void request_end(struct request *r);
-/* Wait until this master has everything that was committed when the request came; ready is called in a
- * later turn with 0 or an errno. */
+/* Wait until this master has everything that was committed when the request came; ready is called
+ * in a later turn with 0 or an errno. */
 void request_barrier(struct request *r, void (*ready)(struct request *r, int rc));
 /* Wait until the store has reached revision; ready may be called at once. */
 void request_wait_revision(struct request *r, uint64_t revision,
@@ -108,7 +109,7 @@ void apiserver_stop_step(struct apiserver *api);
 void apiserver_timer_need(struct apiserver *api);
 int64_t apiserver_now_ns(const struct apiserver *api);
 
-/* --- respond.c: each answers and frees the request. --- */
+/* --- respond.c: each answers and frees the request. ---------------------------------- */
 void respond_status(struct request *r, struct status *st); /* Takes st's content. */
 void respond_error(struct request *r, int rc, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -131,7 +132,7 @@ struct bytes status_pack(struct arena *arena, const struct status *st);
 /* 'pods "x" not found' and its like, with details. */
 int status_not_found(struct status *st, const struct kind *kind, const char *name);
 
-/* --- items.c --- */
+/* --- items.c ------------------------------------------------------------------------- */
 /* o as the request's kind shows it: unsealed, converted. Bytes live in the arena or in o. */
 struct item item_of(struct apiserver *api, const struct kind *kind, const struct object *o,
 		    struct arena *arena);
@@ -139,9 +140,9 @@ struct item item_of(struct apiserver *api, const struct kind *kind, const struct
 struct item item_of_packed(const struct kind *kind, struct bytes packed, uint64_t revision,
 			   struct arena *arena);
 
-/* --- body.c --- */
-/* The request's body as a message of this type, from JSON or protobuf. Complaints of fieldValidation
- * Warn become Warning headers. The message lives in r->body. */
+/* --- body.c -------------------------------------------------------------------------- */
+/* The request's body as a message of this type, from JSON or protobuf. Complaints of
+ * fieldValidation Warn become Warning headers. The message lives in r->body. */
 int body_read(struct request *r, const ProtobufCMessageDescriptor *descriptor,
 	      const char *api_version, const char *kind, void **ret_message, struct status *st);
 /* dryRun, fieldManager, fieldValidation. */
@@ -151,7 +152,7 @@ void add_warning(struct request *r, const char *text);
 int delete_options_read(struct request *r, MetaV1__DeleteOptions **ret_options, bool *ret_dry_run,
 			struct status *st);
 
-/* --- list_options.c --- */
+/* --- list_options.c ------------------------------------------------------------------ */
 /* What a list, a watch or a deletecollection selects. */
 struct selection {
 	const struct kind *kind, *stored;
@@ -168,8 +169,8 @@ void selection_walk(const struct selection *s, struct apiserver *api, const char
 		    const char *after_name, store_walk_cb *cb, void *ctx);
 
 enum revision_mode {
-	REVISION_NEWEST,  /* Linearizable. */
-	REVISION_ANY,     /* Whatever this master has. */
+	REVISION_NEWEST, /* Linearizable. */
+	REVISION_ANY,    /* Whatever this master has. */
 	REVISION_AT_LEAST,
 	REVISION_EXACT,
 };
@@ -185,7 +186,7 @@ void respond_unavailable(struct request *r, int rc);
 /* The rendering the request asks for; returns the kind it shows objects as. */
 const struct kind *request_rendering(struct request *r, struct rendering *ret_rendering);
 
-/* --- Handlers --- */
+/* --- Handlers ------------------------------------------------------------------------ */
 void handle_discovery(struct request *r);
 void handle_other(struct request *r); /* Paths outside of /api and /apis. */
 void handle_get(struct request *r);

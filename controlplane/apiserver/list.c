@@ -21,7 +21,7 @@
 /* A protobuf list is one message with its length in front, so it is built whole. */
 #define LIST_PROTOBUF_BYTES_MAX ((size_t)32 << 20)
 
-/* --- get ------------------------------------------------------------------------------- */
+/* --- get ----------------------------------------------------------------------------- */
 
 static void respond_scale(struct request *r, const struct object *o)
 {
@@ -33,8 +33,7 @@ static void respond_scale(struct request *r, const struct object *o)
 		.now_ns = apiserver_now_ns(r->api),
 	};
 	struct item item = {
-		pack_message_in(&r->arena,
-				scale_from(o->kind, o->packed, o->revision, &r->arena)),
+		pack_message_in(&r->arena, scale_from(o->kind, o->packed, o->revision, &r->arena)),
 		o->revision,
 	};
 
@@ -91,13 +90,13 @@ void handle_get(struct request *r)
 	revision_await(r, mode, revision, get_ready);
 }
 
-/* --- list ------------------------------------------------------------------------------ */
+/* --- list ---------------------------------------------------------------------------- */
 
 struct listing {
 	struct request *request;
 	struct selection selection;
 	enum revision_mode mode;
-	uint64_t revision; /* Asked for, then that of the list. */
+	uint64_t revision;           /* Asked for, then that of the list. */
 	struct continue_token after; /* name NULL: from the beginning. */
 	size_t limit;                /* 0: all. */
 	struct object **objects;
@@ -236,7 +235,8 @@ static void listing_respond(struct listing *l)
 	const char *content_type = media_content_type(&l->rendering.media, false);
 
 	if (protobuf && l->bytes > LIST_PROTOBUF_BYTES_MAX) {
-		respond_error(r, -EFBIG, "the list is larger than %zu bytes: ask for it in pieces, with limit",
+		respond_error(r, -EFBIG,
+			      "the list is larger than %zu bytes: ask for it in pieces, with limit",
 			      LIST_PROTOBUF_BYTES_MAX);
 		return;
 	}

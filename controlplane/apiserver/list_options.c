@@ -96,8 +96,8 @@ void selection_walk(const struct selection *s, struct apiserver *api, const char
 			walk_one(&w, o);
 	} else if (node != NULL && strcmp(s->stored->resource, "pods") == 0) {
 		store_walk_node_pods(store, node, walk_one, &w);
-	} else if (s->namespace != NULL && s->labels.n_requirements > 0 &&
-		   first->op == LABEL_IN && first->n_values == 1) {
+	} else if (s->namespace != NULL && s->labels.n_requirements > 0 && first->op == LABEL_IN &&
+		   first->n_values == 1) {
 		store_walk_label(store, s->stored, s->namespace, first->key, first->values[0],
 				 walk_one, &w);
 	} else {
@@ -116,7 +116,8 @@ static int revision_number(const char *text, uint64_t *ret_revision, struct stat
 
 	if (errno != 0 || *end != 0 || *text < '0' || *text > '9')
 		return status_set(st, -EBADMSG,
-				  "Invalid value: \"%.64s\": resourceVersion must be a number", text);
+				  "Invalid value: \"%.64s\": resourceVersion must be a number",
+				  text);
 	*ret_revision = number;
 	return 0;
 }
@@ -143,8 +144,8 @@ int revision_parse(struct request *r, bool list, enum revision_mode *ret_mode,
 	*ret_mode = REVISION_NEWEST;
 	if (text == NULL || *text == 0)
 		return has_match ? forbidden(st, "Forbidden: resourceVersionMatch is forbidden "
-						 "unless resourceVersion is provided") :
-				   0;
+						 "unless resourceVersion is provided")
+				 : 0;
 	if (token != NULL && *token != 0) {
 		/* Clients repeat the revision they began with; the token knows better. */
 		if (strcmp(text, "0") == 0 && !has_match)

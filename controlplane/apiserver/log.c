@@ -46,8 +46,8 @@ static void on_data(void *ctx, uint8_t channel, struct bytes bytes, bool end)
 		return;
 	if (channel == NODE_STREAM_ERROR) {
 		if (bytes.len > 0 && !l->begun)
-			l->refusal = bytes_of(arena_memdup(&l->request->arena, bytes.data, bytes.len),
-					      bytes.len);
+			l->refusal = bytes_of(
+				arena_memdup(&l->request->arena, bytes.data, bytes.len), bytes.len);
 		return;
 	}
 	if (channel != NODE_STREAM_STDOUT || bytes.len == 0)
@@ -102,8 +102,8 @@ static bool respond_refusal(struct log_stream *l)
 	struct request *r = l->request;
 	MetaV1__Status *why;
 
-	if (l->refusal.len == 0 || unpack_message(&meta_v1__status__descriptor, l->refusal,
-						  &r->body, &why, NULL) < 0)
+	if (l->refusal.len == 0 ||
+	    unpack_message(&meta_v1__status__descriptor, l->refusal, &r->body, &why, NULL) < 0)
 		return false;
 	if (why->status == NULL || strcmp(why->status, "Failure") != 0)
 		return false;
@@ -120,8 +120,8 @@ static void on_closed(void *ctx, int rc)
 	if (!l->begun && !l->gone && respond_refusal(l))
 		return;
 	if (rc < 0 && !l->begun && !l->gone) {
-		respond_error(r, rc == -ETIMEDOUT ? -ETIMEDOUT : -EIO,
-			      "node %s did not answer: %s", l->node, strerror(-rc));
+		respond_error(r, rc == -ETIMEDOUT ? -ETIMEDOUT : -EIO, "node %s did not answer: %s",
+			      l->node, strerror(-rc));
 		return;
 	}
 	if (rc < 0 || l->gone) {
@@ -148,10 +148,11 @@ static int query_optional(struct request *r, const char *name, int64_t least,
 
 	*ret_has = rc == 0 && *ret_value != INT64_MIN;
 	if (*ret_has && *ret_value < least)
-		return status_set(st, -EINVAL,
-				  "PodLogOptions \"%s\" is invalid: %s: Invalid value: %lld: must be "
-				  "greater than or equal to %lld",
-				  r->path.name, name, (long long)*ret_value, (long long)least);
+		return status_set(
+			st, -EINVAL,
+			"PodLogOptions \"%s\" is invalid: %s: Invalid value: %lld: must be "
+			"greater than or equal to %lld",
+			r->path.name, name, (long long)*ret_value, (long long)least);
 	return rc;
 }
 
@@ -190,7 +191,8 @@ static int log_options(struct request *r, CoreV1__PodLogOptions *o, struct statu
 
 static int log_open(struct request *r, struct log_stream *l, struct status *st)
 {
-	CoreV1__PodLogOptions *options = message_new(&core_v1__pod_log_options__descriptor, &r->arena);
+	CoreV1__PodLogOptions *options =
+		message_new(&core_v1__pod_log_options__descriptor, &r->arena);
 	SampanNode__StreamOpen open = SAMPAN_NODE__STREAM_OPEN__INIT;
 	struct stream_target target;
 	int rc = log_options(r, options, st);

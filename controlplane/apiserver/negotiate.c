@@ -153,9 +153,9 @@ int media_negotiate(struct arena *arena, const char *accept, unsigned offer,
 		}
 	}
 	status_set(st, -ENOTSUP, "only the following media types are accepted: application/json%s",
-		   offer & (OFFER_JSON_ONLY | OFFER_DISCOVERY) ?
-			   "" :
-			   ", application/vnd.kubernetes.protobuf");
+		   offer & (OFFER_JSON_ONLY | OFFER_DISCOVERY)
+			   ? ""
+			   : ", application/vnd.kubernetes.protobuf");
 	status_http(st, 406, "NotAcceptable");
 	return -ENOTSUP;
 }
@@ -197,19 +197,19 @@ int body_type_of(const char *content_type, bool patch, enum body_type *ret_type,
 			  "include: %s",
 			  patch ? "application/json-patch+json, application/merge-patch+json, "
 				  "application/strategic-merge-patch+json, "
-				  "application/apply-patch+yaml" :
-				  "application/json, application/vnd.kubernetes.protobuf");
+				  "application/apply-patch+yaml"
+				: "application/json, application/vnd.kubernetes.protobuf");
 }
 
 const char *media_content_type(const struct media *m, bool watch)
 {
 	if (m->format == MEDIA_PROTOBUF)
-		return watch ? "application/vnd.kubernetes.protobuf;stream=watch" :
-			       "application/vnd.kubernetes.protobuf";
+		return watch ? "application/vnd.kubernetes.protobuf;stream=watch"
+			     : "application/vnd.kubernetes.protobuf";
 	if (m->view == MEDIA_DISCOVERY)
-		return strcmp(m->version, "v2") == 0 ?
-			       "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" :
-			       "application/json;g=apidiscovery.k8s.io;v=v2beta1;as="
-			       "APIGroupDiscoveryList";
+		return strcmp(m->version, "v2") == 0
+			       ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+			       : "application/json;g=apidiscovery.k8s.io;v=v2beta1;as="
+				 "APIGroupDiscoveryList";
 	return "application/json";
 }

@@ -24,7 +24,8 @@ enum media_view {
 struct media {
 	enum media_format format;
 	enum media_view view;
-	const char *version; /* Of the view: "v1", "v1beta1"; "v2", "v2beta1" for discovery. A constant. */
+	const char *version; /* Of the view: "v1", "v1beta1"; "v2", "v2beta1" for discovery. A
+				constant. */
 };
 
 /* Where a request may ask for what. */
@@ -50,9 +51,9 @@ enum body_type {
 	BODY_APPLY_PATCH,
 };
 
-/* content_type NULL or empty: JSON. patch: only patch types are taken. -EPROTONOSUPPORT otherwise. */
-int body_type_of(const char *content_type, bool patch, enum body_type *ret_type,
-		 struct status *st);
-/* "application/json" and so on, with the view's parameters where the client must see them; watch: the
- * stream variant. */
+/* content_type NULL or empty: JSON. patch: only patch types are
+ * taken. -EPROTONOSUPPORT otherwise. */
+int body_type_of(const char *content_type, bool patch, enum body_type *ret_type, struct status *st);
+/* "application/json" and so on, with the view's parameters where the client must see them; watch:
+ * the stream variant. */
 const char *media_content_type(const struct media *m, bool watch);

@@ -24,7 +24,7 @@ void openapi_destroy(struct openapi *o)
 {
 	if (o == NULL)
 		return;
-	map_for_each(slot, &o->documents) {
+	map_for_each (slot, &o->documents) {
 		struct document *d = slot->value;
 
 		buf_fini(&d->body);
@@ -42,7 +42,7 @@ static const struct document *keep(struct openapi *o, const char *key, struct do
 	return d;
 }
 
-/* --- Schemas in JSON ------------------------------------------------------------------------- */
+/* --- Schemas in JSON ----------------------------------------------------------------- */
 
 struct v3 {
 	struct buf *out;
@@ -127,7 +127,8 @@ static void put_gvks(struct v3 *v, const struct schema *s)
 {
 	const char *comma = ",\"x-kubernetes-group-version-kind\":[";
 
-	kinds_for_each(k) {
+	kinds_for_each(k)
+	{
 		if (k->descriptor != s->descriptor || !(k->flags & KIND_SERVED))
 			continue;
 		buf_printf(v->out, "%s{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}", comma,
@@ -160,8 +161,9 @@ static void put_schema(struct v3 *v, const struct schema *s)
 	if (s->form == SCHEMA_FORM_OBJECT)
 		put_object_schema(v, s);
 	else if (s->form == SCHEMA_FORM_INT_OR_STRING)
-		buf_put_str(v->out, "\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},"
-				    "{\"type\":\"string\"}]");
+		buf_put_str(v->out,
+			    "\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},"
+			    "{\"type\":\"string\"}]");
 	else if (s->form == SCHEMA_FORM_QUANTITY)
 		buf_put_str(v->out, "\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]");
 	else if (s->form == SCHEMA_FORM_ITEMS)
@@ -173,7 +175,7 @@ static void put_schema(struct v3 *v, const struct schema *s)
 	buf_put_byte(v->out, '}');
 }
 
-/* --- Paths in JSON ------------------------------------------------------------------------------ */
+/* --- Paths in JSON ------------------------------------------------------------------- */
 
 static void put_patch_body(struct v3 *v)
 {
@@ -206,12 +208,13 @@ static void put_kind_path(struct v3 *v, const struct kind *k)
 			   i ? "," : "", openapi_parameters[i].name, openapi_parameters[i].type);
 	buf_put_str(v->out, "],");
 	put_patch_body(v);
-	buf_printf(v->out,
-		   "\"responses\":{\"200\":{\"description\":\"OK\",\"content\":{\"application/json\":"
-		   "{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}},"
-		   "\"x-kubernetes-action\":\"patch\",\"x-kubernetes-group-version-kind\":"
-		   "{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}}}",
-		   name, k->group, k->version, k->kind);
+	buf_printf(
+		v->out,
+		"\"responses\":{\"200\":{\"description\":\"OK\",\"content\":{\"application/json\":"
+		"{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}},"
+		"\"x-kubernetes-action\":\"patch\",\"x-kubernetes-group-version-kind\":"
+		"{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}}}",
+		name, k->group, k->version, k->kind);
 }
 
 const struct openapi_parameter openapi_parameters[] = {

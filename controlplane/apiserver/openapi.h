@@ -18,5 +18,6 @@ struct document {
 struct openapi *openapi_create(void);
 void openapi_destroy(struct openapi *o);
 const struct document *openapi_v2(struct openapi *o);
-/* rest is what follows /openapi/v3: "" the index, "/api/v1", "/apis/apps/v1". NULL: there is none. */
+/* rest is what follows /openapi/v3: "" the index, "/api/v1", "/apis/apps/v1". NULL:
+ * there is none. */
 const struct document *openapi_v3(struct openapi *o, const char *rest);

@@ -62,10 +62,9 @@ char *openapi_name(struct arena *arena, const struct schema *s)
 
 char *openapi_path(struct arena *arena, const struct kind *kind)
 {
-	return arena_printf(arena, "/%s/%s/%s%s/{name}", *kind->group ? "apis" : "api",
-			    kind->api_version,
-			    kind->flags & KIND_NAMESPACED ? "namespaces/{namespace}/" : "",
-			    kind->plural);
+	return arena_printf(
+		arena, "/%s/%s/%s%s/{name}", *kind->group ? "apis" : "api", kind->api_version,
+		kind->flags & KIND_NAMESPACED ? "namespaces/{namespace}/" : "", kind->plural);
 }
 
 const char *openapi_scalar_type(unsigned protobuf_type, const char **ret_format)

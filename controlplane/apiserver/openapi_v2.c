@@ -72,7 +72,7 @@ static void put_extension(struct buf *out, unsigned number, const char *name, co
 	put_named(out, number, name, &any);
 }
 
-/* --- Schemas ----------------------------------------------------------------------------------- */
+/* --- Schemas ------------------------------------------------------------------------- */
 
 struct v2 {
 	struct arena *arena;
@@ -175,7 +175,7 @@ static void put_definition(struct arena *arena, struct buf *definitions, const s
 	put_named(definitions, ONLY, openapi_name(arena, s), &schema);
 }
 
-/* --- Paths -------------------------------------------------------------------------------------- */
+/* --- Paths --------------------------------------------------------------------------- */
 
 static void put_parameter(struct buf *operation, const struct openapi_parameter *p)
 {
@@ -212,8 +212,8 @@ static void put_path(struct arena *arena, struct buf *paths, const struct kind *
 	put_response(&operation);
 	put_extension(&operation, OPERATION_EXTENSION, "x-kubernetes-action", "patch");
 	put_extension(&operation, OPERATION_EXTENSION, "x-kubernetes-group-version-kind",
-		      arena_printf(arena, "group: \"%s\"\nkind: %s\nversion: %s\n", k->group, k->kind,
-				   k->version));
+		      arena_printf(arena, "group: \"%s\"\nkind: %s\nversion: %s\n", k->group,
+				   k->kind, k->version));
 	put_inner(&item, PATH_PATCH, &operation);
 	put_named(paths, PATHS_PATH, openapi_path(arena, k), &item);
 }

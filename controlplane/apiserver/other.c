@@ -8,7 +8,7 @@
 #include "controlplane/consensus/consensus.h"
 #include "controlplane/trust/trust.h"
 
-/* --- Health --------------------------------------------------------------------------------- */
+/* --- Health -------------------------------------------------------------------------- */
 
 static const char *check_ping(const struct apiserver *api)
 {
@@ -103,7 +103,7 @@ static void handle_health(struct request *r)
 	respond_health(r, arena_strndup(&r->arena, endpoint, n), slash != NULL ? slash + 1 : NULL);
 }
 
-/* --- Version, metrics, keys ------------------------------------------------------------------- */
+/* --- Version, metrics, keys ---------------------------------------------------------- */
 
 #if defined(__x86_64__)
 #define ARCHITECTURE "amd64"

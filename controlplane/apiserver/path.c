@@ -106,8 +106,7 @@ static bool path_resource(const char *const *s, int n, struct api_path *p)
 	return n <= 3;
 }
 
-int path_parse(struct arena *arena, const char *path, struct api_path *ret_path,
-	       struct status *st)
+int path_parse(struct arena *arena, const char *path, struct api_path *ret_path, struct status *st)
 {
 	const char *segments[PATH_SEGMENTS_MAX];
 	int n = path_split(arena, path, strlen(path), segments, st);
@@ -135,8 +134,7 @@ int path_parse(struct arena *arena, const char *path, struct api_path *ret_path,
 	return 0;
 }
 
-int query_parse(struct arena *arena, const char *query, struct query *ret_query,
-		struct status *st)
+int query_parse(struct arena *arena, const char *query, struct query *ret_query, struct status *st)
 {
 	struct query q = { 0 };
 	size_t room = 1;
@@ -144,7 +142,8 @@ int query_parse(struct arena *arena, const char *query, struct query *ret_query,
 	for (const char *c = query; *c != 0; c++)
 		room += *c == '&';
 	if (room > QUERY_PAIRS_MAX)
-		return status_set(st, -EBADMSG, "the query has more than %d parts", QUERY_PAIRS_MAX);
+		return status_set(st, -EBADMSG, "the query has more than %d parts",
+				  QUERY_PAIRS_MAX);
 
 	struct query_pair *pairs = arena_array(arena, struct query_pair, room);
 
@@ -153,9 +152,9 @@ int query_parse(struct arena *arena, const char *query, struct query *ret_query,
 
 		if (len > 0) {
 			pairs[q.n].name = percent_decode(arena, at, name, true);
-			pairs[q.n].value =
-				name < len ? percent_decode(arena, at + name + 1, len - name - 1, true)
-					   : "";
+			pairs[q.n].value = name < len ? percent_decode(arena, at + name + 1,
+								       len - name - 1, true)
+						      : "";
 			if (pairs[q.n].name == NULL || pairs[q.n].value == NULL)
 				return status_set(st, -EBADMSG, "the query holds a broken escape");
 			q.n++;
@@ -198,8 +197,8 @@ int query_bool(const struct query *q, const char *name, bool otherwise, bool *re
 			return 0;
 		}
 	}
-	status_set(st, -EBADMSG, "the query parameter %s must be true or false, not \"%.64s\"", name,
-		   value);
+	status_set(st, -EBADMSG, "the query parameter %s must be true or false, not \"%.64s\"",
+		   name, value);
 	return -EBADMSG;
 }
 

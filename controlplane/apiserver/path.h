@@ -27,9 +27,9 @@ struct api_path {
 	enum path_type type;
 	const char *text; /* Decoded, without the query and trailing slashes. */
 	const char *group, *version;
-	const char *namespace;  /* NULL: not named in the path. */
-	const char *resource;   /* Plural. */
-	const char *name;       /* NULL: the collection. */
+	const char *namespace;   /* NULL: not named in the path. */
+	const char *resource;    /* Plural. */
+	const char *name;        /* NULL: the collection. */
 	const char *subresource; /* "" for the object itself. */
 };
 
@@ -37,8 +37,7 @@ struct api_path {
 #define QUERY_PAIRS_MAX 256
 
 /* path as it was sent, still escaped, without the query. */
-int path_parse(struct arena *arena, const char *path, struct api_path *ret_path,
-	       struct status *st);
+int path_parse(struct arena *arena, const char *path, struct api_path *ret_path, struct status *st);
 
 struct query_pair {
 	const char *name, *value;
@@ -50,11 +49,11 @@ struct query {
 };
 
 /* query as it was sent, without '?'. */
-int query_parse(struct arena *arena, const char *query, struct query *ret_query,
-		struct status *st);
+int query_parse(struct arena *arena, const char *query, struct query *ret_query, struct status *st);
 /* The first value of name, or NULL. */
 const char *query_get(const struct query *q, const char *name);
-/* What Go's strconv.ParseBool takes; a name without a value is true. otherwise when name is absent. */
+/* What Go's strconv.ParseBool takes; a name without a value is true. otherwise when
+ * name is absent. */
 int query_bool(const struct query *q, const char *name, bool otherwise, bool *ret_value,
 	       struct status *st);
 int query_int(const struct query *q, const char *name, int64_t otherwise, int64_t *ret_value,

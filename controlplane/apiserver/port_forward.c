@@ -22,8 +22,8 @@ struct forward {
 	struct request *request;
 	struct port_forward *session; /* NULL: the client is gone. */
 	struct list connections;
-	size_t streams;      /* Not closed yet. */
-	size_t paused_by;    /* Streams with too much pending. */
+	size_t streams;   /* Not closed yet. */
+	size_t paused_by; /* Streams with too much pending. */
 };
 
 struct connection {
@@ -32,7 +32,7 @@ struct connection {
 	struct port_conn *client; /* NULL: the client's side is over. */
 	struct node_stream *stream;
 	bool opened, early_end, node_paused, pauses_client, closing;
-	struct buf early; /* What the client sent before the node came. */
+	struct buf early;  /* What the client sent before the node came. */
 	struct buf status; /* What came on the node's error channel. */
 };
 
@@ -84,7 +84,7 @@ static void send_to_node(struct connection *c, const uint8_t *data, size_t n, bo
 		hold_client(c);
 }
 
-/* --- From the node ------------------------------------------------------------------------------ */
+/* --- From the node ------------------------------------------------------------------- */
 
 static void on_node_opened(void *ctx)
 {
@@ -132,9 +132,9 @@ static const char *complaint(struct connection *c, int rc, struct arena *arena)
 			return NULL;
 		return said->message != NULL ? said->message : "failed";
 	}
-	return rc < 0 && rc != -ECANCELED ?
-		       arena_printf(arena, "the node did not answer: %s", strerror(-rc)) :
-		       NULL;
+	return rc < 0 && rc != -ECANCELED
+		       ? arena_printf(arena, "the node did not answer: %s", strerror(-rc))
+		       : NULL;
 }
 
 static void on_node_closed(void *ctx, int rc)
@@ -162,7 +162,7 @@ static const struct node_stream_callbacks node_callbacks = {
 	.closed = on_node_closed,
 };
 
-/* --- From the client ------------------------------------------------------------------------------- */
+/* --- From the client ----------------------------------------------------------------- */
 
 static int connection_open(struct connection *c, int port, struct status *st)
 {
@@ -178,8 +178,8 @@ static int connection_open(struct connection *c, int port, struct status *st)
 	open.has_kind = open.has_port = true;
 	open.kind = SAMPAN_NODE__STREAM_OPEN__KIND__PORT_FORWARD;
 	open.port = (uint32_t)port;
-	return rc < 0 ? rc :
-			stream_target_open(r, &target, &open, &node_callbacks, c, &c->stream, st);
+	return rc < 0 ? rc
+		      : stream_target_open(r, &target, &open, &node_callbacks, c, &c->stream, st);
 }
 
 static void on_connect(struct port_forward *session, struct port_conn *client, int port)
@@ -237,7 +237,7 @@ static void on_client_drain(struct port_forward *session)
 {
 	struct forward *f = port_forward_data(session);
 
-	list_for_each(c, &f->connections, struct connection, link) {
+	list_for_each (c, &f->connections, struct connection, link) {
 		if (!c->node_paused)
 			continue;
 		c->node_paused = false;
@@ -250,7 +250,7 @@ static void forward_stop(struct request *r)
 	struct forward *f = r->data;
 	struct port_forward *session = f->session;
 
-	list_for_each(c, &f->connections, struct connection, link) {
+	list_for_each (c, &f->connections, struct connection, link) {
 		c->client = NULL;
 		close_stream(c);
 	}
@@ -294,8 +294,8 @@ static int parse_ports(struct request *r, int ret_ports[PORTS_MAX], size_t *ret_
 
 			if (*part == 0 || *end != 0 || port < 1 || port > 65535 ||
 			    *ret_n == PORTS_MAX)
-				return status_set(st, -EBADMSG, "ports must be 1 to %d port numbers",
-						  PORTS_MAX);
+				return status_set(st, -EBADMSG,
+						  "ports must be 1 to %d port numbers", PORTS_MAX);
 			ret_ports[(*ret_n)++] = (int)port;
 		}
 	}

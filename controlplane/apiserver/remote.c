@@ -39,7 +39,7 @@ static void remote_free(struct request *r)
 	r->api->metrics.streams--;
 }
 
-/* --- From the client ---------------------------------------------------------------------------- */
+/* --- From the client ----------------------------------------------------------------- */
 
 static void send_to_node(struct remote *m, uint8_t channel, const uint8_t *data, size_t n, bool end)
 {
@@ -100,7 +100,7 @@ static const struct remote_ops client_ops = {
 	.on_end = on_client_end,
 };
 
-/* --- From the node --------------------------------------------------------------------------------- */
+/* --- From the node ------------------------------------------------------------------- */
 
 static void on_node_opened(void *ctx)
 {
@@ -158,9 +158,9 @@ static void finish(struct remote *m, int rc)
 	MetaV1__Status *said = NULL;
 	const char *failure;
 
-	if (m->status.len == 0 || unpack_message(&meta_v1__status__descriptor,
-						 buf_bytes(&m->status), &m->request->body, &said,
-						 NULL) < 0) {
+	if (m->status.len == 0 ||
+	    unpack_message(&meta_v1__status__descriptor, buf_bytes(&m->status), &m->request->body,
+			   &said, NULL) < 0) {
 		status_set(&st, -EIO, "the stream to the container broke off: %s",
 			   rc < 0 ? strerror(-rc) : "the node gave no result");
 		said = NULL;
@@ -170,9 +170,9 @@ static void finish(struct remote *m, int rc)
 
 		said = unpack_stored(&meta_v1__status__descriptor, packed, &m->request->arena);
 	}
-	failure = said->status != NULL && strcmp(said->status, "Success") == 0 ? NULL :
-		  said->message != NULL					      ? said->message :
-										"failed";
+	failure = said->status != NULL && strcmp(said->status, "Success") == 0 ? NULL
+		  : said->message != NULL                                      ? said->message
+									       : "failed";
 	json_put_message(&json, said, &head);
 	remote_finish(m->session, buf_cstr(&json), failure);
 	m->session = NULL;
@@ -201,7 +201,7 @@ static const struct node_stream_callbacks node_callbacks = {
 	.closed = on_node_closed,
 };
 
-/* --- Beginning --------------------------------------------------------------------------------------- */
+/* --- Beginning ----------------------------------------------------------------------- */
 
 static int parse_wish(struct request *r, struct remote_wish *wish, struct status *st)
 {
@@ -216,7 +216,8 @@ static int parse_wish(struct request *r, struct remote_wish *wish, struct status
 	if (rc < 0)
 		return rc;
 	if (!wish->in && !wish->out && !wish->err)
-		return status_set(st, -EBADMSG, "you must specify at least 1 of stdin, stdout, stderr");
+		return status_set(st, -EBADMSG,
+				  "you must specify at least 1 of stdin, stdout, stderr");
 	if (wish->tty && wish->err)
 		return status_set(st, -EBADMSG, "tty and stderr cannot both be true");
 	return 0;
@@ -241,8 +242,8 @@ static int remote_open(struct request *r, struct remote *m, struct status *st)
 	int rc = parse_wish(r, &m->wish, st);
 
 	open.has_kind = open.has_stdin = open.has_stdout = open.has_stderr = open.has_tty = true;
-	open.kind = exec ? SAMPAN_NODE__STREAM_OPEN__KIND__EXEC :
-			   SAMPAN_NODE__STREAM_OPEN__KIND__ATTACH;
+	open.kind = exec ? SAMPAN_NODE__STREAM_OPEN__KIND__EXEC
+			 : SAMPAN_NODE__STREAM_OPEN__KIND__ATTACH;
 	open.stdin = m->wish.in;
 	open.stdout = m->wish.out;
 	open.stderr = m->wish.err;

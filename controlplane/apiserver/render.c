@@ -26,7 +26,7 @@ void rendering_of_kind(struct rendering *r, const struct kind *kind, const struc
 	};
 }
 
-/* --- Pieces of protobuf ---------------------------------------------------------- */
+/* --- Pieces of protobuf -------------------------------------------------------------- */
 
 static void put_varint(struct buf *out, uint64_t v)
 {
@@ -65,7 +65,7 @@ static const char *meta_version(const struct rendering *r)
 	return strcmp(r->media.version, "v1beta1") == 0 ? "meta.k8s.io/v1beta1" : "meta.k8s.io/v1";
 }
 
-/* --- Objects ------------------------------------------------------------------------ */
+/* --- Objects ------------------------------------------------------------------------- */
 
 static void put_json(struct buf *out, const ProtobufCMessageDescriptor *descriptor,
 		     struct bytes packed, const struct json_head *head)
@@ -108,7 +108,8 @@ static void put_row(struct buf *out, const struct rendering *r, const struct ite
 static void put_table_begin(struct buf *out, const struct rendering *r,
 			    const struct list_head *head, bool with_columns)
 {
-	buf_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{", meta_version(r));
+	buf_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",\"metadata\":{",
+		   meta_version(r));
 	if (head->revision != 0)
 		buf_printf(out, "\"resourceVersion\":\"%llu\"", (unsigned long long)head->revision);
 	if (head->continue_token != NULL)
@@ -125,8 +126,8 @@ static void put_table_begin(struct buf *out, const struct rendering *r,
 static struct bytes with_revision(struct buf *scratch, const struct rendering *r,
 				  const struct item *item)
 {
-	struct bytes packed = r->media.view == MEDIA_PARTIAL ? metadata_field(item->packed) :
-							       item->packed;
+	struct bytes packed =
+		r->media.view == MEDIA_PARTIAL ? metadata_field(item->packed) : item->packed;
 
 	packed_put_revision(scratch, packed, item->revision);
 	return buf_bytes(scratch);
@@ -229,7 +230,7 @@ void render_list_wrap(struct buf *out, const struct rendering *r, struct bytes l
 		envelope_put(out, r->api_version, r->list_kind, list);
 }
 
-/* --- Events --------------------------------------------------------------------------- */
+/* --- Events -------------------------------------------------------------------------- */
 
 /* A frame: its length in four bytes, then WatchEvent {type, RawExtension {raw}}. */
 static void put_frame(struct buf *out, const char *type, struct bytes object)

@@ -41,8 +41,8 @@ void rendering_of_kind(struct rendering *r, const struct kind *kind, const struc
 void render_object(struct buf *out, const struct rendering *r, const struct item *item,
 		   bool with_columns);
 
-/* A list is its beginning, its items one after the other, and its end. In protobuf the parts are the
- * inside of the envelope, which render_list_wrap() puts around them. */
+/* A list is its beginning, its items one after the other, and its end. In protobuf the parts are
+ * the inside of the envelope, which render_list_wrap() puts around them. */
 void render_list_begin(struct buf *out, const struct rendering *r, const struct list_head *head);
 void render_list_item(struct buf *out, const struct rendering *r, const struct item *item,
 		      bool first);
@@ -53,6 +53,6 @@ void render_list_wrap(struct buf *out, const struct rendering *r, struct bytes l
 void render_event(struct buf *out, const struct rendering *r, const char *type,
 		  const struct item *item, bool with_columns);
 void render_event_status(struct buf *out, enum media_format format, struct bytes packed_status);
-/* A BOOKMARK: an object of the kind with nothing but its resourceVersion; initial: the one that ends
- * the initial events. */
+/* A BOOKMARK: an object of the kind with nothing but its resourceVersion; initial: the one that
+ * ends the initial events. */
 void render_bookmark(struct buf *out, const struct rendering *r, uint64_t revision, bool initial);

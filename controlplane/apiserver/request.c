@@ -18,7 +18,7 @@ int64_t apiserver_now_ns(const struct apiserver *api)
 	return api->config.source->wall_ns(api->config.source);
 }
 
-/* --- Beginning and end -------------------------------------------------------------------- */
+/* --- Beginning and end --------------------------------------------------------------- */
 
 static struct request *request_create(struct apiserver *api, struct exchange *x)
 {
@@ -74,7 +74,7 @@ void request_end(struct request *r)
 	apiserver_stop_step(api);
 }
 
-/* --- Waiting -------------------------------------------------------------------------------- */
+/* --- Waiting ------------------------------------------------------------------------- */
 
 static void barrier_start(struct apiserver *api);
 
@@ -153,7 +153,7 @@ void requests_on_revision(struct apiserver *api)
 {
 	uint64_t revision = store_revision(api->config.store);
 
-	list_for_each(r, &api->revision_waiters, struct request, wait_link) {
+	list_for_each (r, &api->revision_waiters, struct request, wait_link) {
 		if (r->wait_revision > revision)
 			continue;
 		list_remove(&r->wait_link);
@@ -172,7 +172,7 @@ void requests_tick(struct apiserver *api)
 {
 	uint64_t now_ms = io_now_ms(api->config.loop);
 
-	list_for_each(r, &api->revision_waiters, struct request, wait_link) {
+	list_for_each (r, &api->revision_waiters, struct request, wait_link) {
 		if (r->wait_until_ms > now_ms)
 			continue;
 		list_remove(&r->wait_link);
@@ -180,7 +180,7 @@ void requests_tick(struct apiserver *api)
 	}
 }
 
-/* --- Finding the handler ----------------------------------------------------------------------- */
+/* --- Finding the handler ------------------------------------------------------------- */
 
 struct verb {
 	const char *name;

@@ -62,8 +62,8 @@ static int name_one(const CoreV1__Pod *pod, struct status *st)
 int stream_target_find(struct request *r, const char *container, bool without_container,
 		       struct arena *arena, struct stream_target *ret_target, struct status *st)
 {
-	const struct object *o = store_get(r->api->config.store, r->stored, r->path.namespace,
-					   r->path.name);
+	const struct object *o =
+		store_get(r->api->config.store, r->stored, r->path.namespace, r->path.name);
 	CoreV1__Pod *pod;
 
 	if (o == NULL)
@@ -75,8 +75,8 @@ int stream_target_find(struct request *r, const char *container, bool without_co
 			return name_one(pod, st);
 	}
 	if (!without_container && !has_container(pod->spec, container))
-		return status_set(st, -EBADMSG, "container %.256s is not valid for pod %s", container,
-				  o->name);
+		return status_set(st, -EBADMSG, "container %.256s is not valid for pod %s",
+				  container, o->name);
 	if (pod->spec->nodename == NULL || *pod->spec->nodename == 0)
 		return status_set(st, -EBADMSG, "pod %s does not have a host assigned", o->name);
 	*ret_target = (struct stream_target){ o, pod->spec->nodename, container };
@@ -97,7 +97,8 @@ int stream_target_open(struct request *r, const struct stream_target *t,
 		rc = node_stream_open(r->api->config.nodes, t->node, open, callbacks, ctx,
 				      ret_stream);
 	if (rc == -ENOENT)
-		return status_set(st, -ESHUTDOWN, "node %s is not connected to this master", t->node);
+		return status_set(st, -ESHUTDOWN, "node %s is not connected to this master",
+				  t->node);
 	if (rc < 0)
 		return status_set(st, -EAGAIN, "too many streams to containers, please try again");
 	return 0;

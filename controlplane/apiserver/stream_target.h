@@ -14,8 +14,8 @@ struct stream_target {
 };
 
 /* The pod the path names, the node that runs it and the container that is meant (container NULL or
- * "": the pod's only one, or the one an annotation names; none is needed without_container). Strings
- * live in the arena or in the pod. */
+ * "": the pod's only one, or the one an annotation names; none is needed without_container).
+ * Strings live in the arena or in the pod. */
 int stream_target_find(struct request *r, const char *container, bool without_container,
 		       struct arena *arena, struct stream_target *ret_target, struct status *st);
 /* Open the stream; open names what is wanted of the container. */

@@ -38,7 +38,8 @@ void table_put_columns(struct buf *out, const struct table_columns *columns)
 	for (size_t i = 0; i < columns->n_columns; i++) {
 		const struct column *c = &columns->columns[i];
 
-		buf_printf(out, "%s{\"name\":\"%s\",\"type\":\"%s\",\"format\":\"%s\",\"description\":",
+		buf_printf(out,
+			   "%s{\"name\":\"%s\",\"type\":\"%s\",\"format\":\"%s\",\"description\":",
 			   i ? "," : "", c->name, c->type, c->format);
 		json_put_cstring(out, c->description);
 		buf_printf(out, ",\"priority\":%d}", c->priority);

@@ -53,11 +53,13 @@ static void of_service_account(const struct trust_sa_claims *claims, struct aren
 		u->extra[u->n_extra++] =
 			(struct user_extra){ "authentication.kubernetes.io/pod-name", claims->pod };
 	if (claims->pod_uid != NULL)
-		u->extra[u->n_extra++] = (struct user_extra){ "authentication.kubernetes.io/pod-uid",
-							      claims->pod_uid };
+		u->extra[u->n_extra++] =
+			(struct user_extra){ "authentication.kubernetes.io/pod-uid",
+					     claims->pod_uid };
 	if (claims->node != NULL)
-		u->extra[u->n_extra++] = (struct user_extra){ "authentication.kubernetes.io/node-name",
-							      claims->node };
+		u->extra[u->n_extra++] =
+			(struct user_extra){ "authentication.kubernetes.io/node-name",
+					     claims->node };
 }
 
 int user_of_token(const char *token, const char *audience, const struct trust *trust, int64_t now_s,

@@ -25,11 +25,10 @@ static AuthenticationV1__UserInfo *user_info(const struct user *u, struct arena 
 	info->n_groups = u->n_groups;
 	info->groups = (char **)u->groups;
 	info->n_extra = u->n_extra;
-	info->extra =
-		arena_array(arena, AuthenticationV1__UserInfo__ExtraEntry *, u->n_extra + 1);
+	info->extra = arena_array(arena, AuthenticationV1__UserInfo__ExtraEntry *, u->n_extra + 1);
 	for (size_t i = 0; i < u->n_extra; i++) {
-		AuthenticationV1__UserInfo__ExtraEntry *entry = message_new(
-			&authentication_v1__user_info__extra_entry__descriptor, arena);
+		AuthenticationV1__UserInfo__ExtraEntry *entry =
+			message_new(&authentication_v1__user_info__extra_entry__descriptor, arena);
 
 		entry->key = (char *)u->extra[i].key;
 		entry->value = message_new(&authentication_v1__extra_value__descriptor, arena);
@@ -118,12 +117,12 @@ static void answer_may_i(struct request *r, void *message)
 		action.namespace = a->namespace_;
 		action.name = a->name;
 	} else {
-		action.verb = spec->nonresourceattributes->verb != NULL ?
-				      spec->nonresourceattributes->verb :
-				      "";
-		action.path = spec->nonresourceattributes->path != NULL ?
-				      spec->nonresourceattributes->path :
-				      "";
+		action.verb = spec->nonresourceattributes->verb != NULL
+				      ? spec->nonresourceattributes->verb
+				      : "";
+		action.path = spec->nonresourceattributes->path != NULL
+				      ? spec->nonresourceattributes->path
+				      : "";
 	}
 	status->has_allowed = true;
 	status->allowed = user_may(&r->user, &action);
@@ -131,7 +130,7 @@ static void answer_may_i(struct request *r, void *message)
 	answer(r, review);
 }
 
-/* --- Tokens ------------------------------------------------------------------------------------ */
+/* --- Tokens -------------------------------------------------------------------------- */
 
 static const struct object *find(struct request *r, const char *resource, const char *namespace,
 				 const char *name)
@@ -148,20 +147,22 @@ static int bind_token(struct request *r, const AuthenticationV1__BoundObjectRefe
 	const struct object *o;
 
 	if (strcmp(kind, "Pod") != 0)
-		return status_set(st, -EINVAL,
-				  "TokenRequest.authentication.k8s.io \"\" is invalid: "
-				  "spec.boundObjectRef.kind: Unsupported value: \"%.64s\": supported "
-				  "values: \"Pod\"",
-				  kind);
+		return status_set(
+			st, -EINVAL,
+			"TokenRequest.authentication.k8s.io \"\" is invalid: "
+			"spec.boundObjectRef.kind: Unsupported value: \"%.64s\": supported "
+			"values: \"Pod\"",
+			kind);
 	o = find(r, "pods", r->path.namespace, name);
 	if (o == NULL)
 		return status_not_found(st, kind_of_resource("pods"), name);
 	if (ref->uid != NULL && *ref->uid != 0 && strcmp(ref->uid, o->facts.uid) != 0)
-		return status_set(st, -ESTALE,
-				  "Operation cannot be fulfilled on pods \"%s\": the UID in the bound "
-				  "object reference (%.64s) does not match the UID in record. The "
-				  "object might have been deleted and then recreated",
-				  name, ref->uid);
+		return status_set(
+			st, -ESTALE,
+			"Operation cannot be fulfilled on pods \"%s\": the UID in the bound "
+			"object reference (%.64s) does not match the UID in record. The "
+			"object might have been deleted and then recreated",
+			name, ref->uid);
 	claims->pod = o->name;
 	claims->pod_uid = o->facts.uid;
 	if (o->facts.pod != NULL && *o->facts.pod->node_name != 0)
@@ -179,8 +180,9 @@ static int token_lifetime(const AuthenticationV1__TokenRequestSpec *spec, int64_
 	if (*ret_s >= TOKEN_S_MIN && *ret_s <= TOKEN_S_MAX)
 		return 0;
 
-	const char *rule = *ret_s < TOKEN_S_MIN ? "may not specify a duration less than 10 minutes" :
-						  "may not specify a duration larger than 2^32 seconds";
+	const char *rule = *ret_s < TOKEN_S_MIN
+				   ? "may not specify a duration less than 10 minutes"
+				   : "may not specify a duration larger than 2^32 seconds";
 
 	status_cause(st, "FieldValueInvalid", "spec.expirationSeconds", "Invalid value: %lld: %s",
 		     (long long)*ret_s, rule);
@@ -190,8 +192,7 @@ static int token_lifetime(const AuthenticationV1__TokenRequestSpec *spec, int64_
 			  (long long)*ret_s, rule);
 }
 
-static int make_token(struct request *r, AuthenticationV1__TokenRequest *request,
-		      struct status *st)
+static int make_token(struct request *r, AuthenticationV1__TokenRequest *request, struct status *st)
 {
 	struct apiserver *api = r->api;
 	AuthenticationV1__TokenRequestSpec *spec = request->spec;
@@ -262,7 +263,7 @@ static void token_ready(struct request *r, int rc)
 		respond_message(r, 201, "authentication.k8s.io/v1", "TokenRequest", r->data);
 }
 
-/* --- All of them --------------------------------------------------------------------------------- */
+/* --- All of them --------------------------------------------------------------------- */
 
 /* clang-format off */
 static const struct {

@@ -61,7 +61,7 @@ struct watches {
 
 static void watcher_pump(struct watcher *w);
 
-/* --- Events -------------------------------------------------------------------------------- */
+/* --- Events -------------------------------------------------------------------------- */
 
 static bool same_rendering(const struct rendering *a, const struct rendering *b)
 {
@@ -82,8 +82,8 @@ static const struct encoding *encoding_find(const struct watches *ws, const stru
 	return NULL;
 }
 
-static void encode(struct watches *ws, const struct watcher *w, const char *type,
-		   bool with_columns, const struct object *o, uint64_t revision, struct buf *out)
+static void encode(struct watches *ws, const struct watcher *w, const char *type, bool with_columns,
+		   const struct object *o, uint64_t revision, struct buf *out)
 {
 	auto_with(arena_fini) struct arena scratch;
 
@@ -134,7 +134,7 @@ static void send_change(struct watcher *w, const struct change *c)
 {
 	struct apiserver *api = w->request->api;
 	bool before = c->old != NULL && selection_matches(&w->selection, api, c->old);
-	bool after = c->new != NULL && selection_matches(&w->selection, api, c->new);
+	bool after = c->new != NULL &&selection_matches(&w->selection, api, c->new);
 
 	w->revision = c->revision;
 	if (after)
@@ -176,7 +176,7 @@ static void send_bookmark(struct watcher *w, bool initial)
 	buf_fini(&out);
 }
 
-/* --- Catching up ----------------------------------------------------------------------------- */
+/* --- Catching up --------------------------------------------------------------------- */
 
 static bool is_full(const struct watcher *w)
 {
@@ -214,7 +214,8 @@ static void pump_history(struct watcher *w)
 {
 	const struct store *store = w->request->api->config.store;
 
-	/* What was handed out so far is flushed; the rest goes to live watchers at the next flush. */
+	/* What was handed out so far is flushed; the rest goes to live watchers at the next flush.
+	 */
 	if (store_history(store, w->revision, pump_one, w) < 0) {
 		watcher_expire(w);
 		return;
@@ -246,7 +247,7 @@ static void on_gone(struct exchange *x)
 	request_end(x->data);
 }
 
-/* --- Handing out ------------------------------------------------------------------------------- */
+/* --- Handing out --------------------------------------------------------------------- */
 
 static bool flush_one(void *ctx, const struct change *c)
 {
@@ -254,7 +255,7 @@ static bool flush_one(void *ctx, const struct change *c)
 	const struct object *o = c->new != NULL ? c->new : c->old;
 	struct list *watchers = &ws->by_kind[o->kind - kinds_all];
 
-	list_for_each(w, watchers, struct watcher, link) {
+	list_for_each (w, watchers, struct watcher, link) {
 		if (w->state != WATCHER_LIVE || w->revision >= c->revision)
 			continue;
 		if (is_full(w))
@@ -271,7 +272,7 @@ static void set_now(struct watches *ws)
 	int64_t now_ns = apiserver_now_ns(ws->api);
 
 	for (size_t k = 0; k < kinds_count; k++)
-		list_for_each(w, &ws->by_kind[k], struct watcher, link)
+		list_for_each (w, &ws->by_kind[k], struct watcher, link)
 			w->rendering.now_ns = now_ns;
 }
 
@@ -279,7 +280,7 @@ static void set_now(struct watches *ws)
 static void move_on(struct watches *ws, uint64_t revision)
 {
 	for (size_t k = 0; k < kinds_count; k++)
-		list_for_each(w, &ws->by_kind[k], struct watcher, link)
+		list_for_each (w, &ws->by_kind[k], struct watcher, link)
 			if (w->state == WATCHER_LIVE)
 				w->revision = revision;
 }
@@ -287,7 +288,7 @@ static void move_on(struct watches *ws, uint64_t revision)
 static void expire_all(struct watches *ws)
 {
 	for (size_t k = 0; k < kinds_count; k++)
-		list_for_each(w, &ws->by_kind[k], struct watcher, link)
+		list_for_each (w, &ws->by_kind[k], struct watcher, link)
 			watcher_expire(w);
 }
 
@@ -354,7 +355,7 @@ void watches_tick(struct watches *ws)
 	uint64_t now_ms = io_now_ms(ws->api->config.loop);
 
 	for (size_t k = 0; k < kinds_count; k++) {
-		list_for_each(w, &ws->by_kind[k], struct watcher, link) {
+		list_for_each (w, &ws->by_kind[k], struct watcher, link) {
 			bool over = w->deadline_ms <= now_ms;
 
 			if (w->bookmarks && w->state == WATCHER_LIVE &&
@@ -370,7 +371,7 @@ void watches_tick(struct watches *ws)
 		apiserver_timer_need(ws->api);
 }
 
-/* --- Beginning ------------------------------------------------------------------------------------ */
+/* --- Beginning ----------------------------------------------------------------------- */
 
 static void watcher_free(struct request *r)
 {
@@ -455,8 +456,9 @@ static int parse_begin(struct request *r, struct watcher *w, enum revision_mode 
 		return invalid_initial(st, "allowWatchBookmarks: Forbidden: sendInitialEvents "
 					   "requires allowWatchBookmarks");
 	if (!asked && match != NULL && *match != 0)
-		return invalid_initial(st, "resourceVersionMatch: Forbidden: resourceVersionMatch "
-					   "is forbidden for watch unless sendInitialEvents is provided");
+		return invalid_initial(
+			st, "resourceVersionMatch: Forbidden: resourceVersionMatch "
+			    "is forbidden for watch unless sendInitialEvents is provided");
 	w->initial = asked ? send : w->revision == 0;
 	w->initial_bookmark = asked && send;
 	w->from_now = asked && !send && w->revision == 0;
@@ -498,8 +500,8 @@ void handle_watch(struct request *r)
 	r->data = w;
 	r->free_data = watcher_free;
 	if (r->api->watches->count >= max)
-		respond_error(r, -EAGAIN, "this master serves %zu watches already, please try again",
-			      max);
+		respond_error(r, -EAGAIN,
+			      "this master serves %zu watches already, please try again", max);
 	else if (watch_parse(r, w, &mode, &st) < 0)
 		respond_status(r, &st);
 	else

@@ -14,7 +14,7 @@
 #include "controlplane/writes/writes.h"
 #include "proto/sampan/master.pb-c.h"
 
-/* --- The answer ------------------------------------------------------------------------------ */
+/* --- The answer ---------------------------------------------------------------------- */
 
 static bool is_action(const struct request *r)
 {
@@ -41,8 +41,7 @@ static void respond_written(struct request *r, int code, struct bytes packed, ui
 	const struct kind *shown = request_rendering(r, &rendering);
 
 	if (r->sub != NULL && strcmp(r->sub->name, "scale") == 0) {
-		AutoscalingV1__Scale *scale =
-			scale_from(r->stored, packed, revision, &r->arena);
+		AutoscalingV1__Scale *scale = scale_from(r->stored, packed, revision, &r->arena);
 		struct item item = { pack_message_in(&r->arena, scale), revision };
 
 		rendering.api_version = "autoscaling/v1";
@@ -86,16 +85,15 @@ static void on_deleted(void *ctx, const void *write_response)
 		return;
 	}
 	if (w->has_object) {
-		const MetaV1__ObjectMeta *meta = message_metadata(
-			unpack_stored(r->stored->descriptor,
-				      bytes_of(w->object.data, w->object.len), &r->arena));
+		const MetaV1__ObjectMeta *meta = message_metadata(unpack_stored(
+			r->stored->descriptor, bytes_of(w->object.data, w->object.len), &r->arena));
 
 		uid = meta != NULL ? meta->uid : NULL;
 	}
 	respond_success(r, r->path.name, uid);
 }
 
-/* --- The request ------------------------------------------------------------------------------ */
+/* --- The request --------------------------------------------------------------------- */
 
 static SampanMaster__WriteRequest write_request(struct request *r, unsigned verb, bool dry_run,
 						SampanMaster__User *user)
@@ -140,9 +138,10 @@ static int place_check(struct request *r, MetaV1__ObjectMeta *meta, struct statu
 				  meta->name, name);
 	if (meta->namespace_ != NULL && *meta->namespace_ != 0 &&
 	    (namespace == NULL || strcmp(meta->namespace_, namespace) != 0))
-		return status_set(st, -EBADMSG,
-				  "the namespace of the provided object does not match the namespace "
-				  "sent on the request");
+		return status_set(
+			st, -EBADMSG,
+			"the namespace of the provided object does not match the namespace "
+			"sent on the request");
 	if (name != NULL && !has_name)
 		meta->name = (char *)name;
 	if (namespace != NULL)
@@ -160,8 +159,8 @@ static int read_object(struct request *r, void **ret_message, MetaV1__ObjectMeta
 
 	if (sub != NULL && sub->descriptor != r->kind->descriptor) {
 		kind = sub->kind;
-		version = *sub->group ? arena_printf(&r->arena, "%s/%s", sub->group, sub->version) :
-					sub->version;
+		version = *sub->group ? arena_printf(&r->arena, "%s/%s", sub->group, sub->version)
+				      : sub->version;
 	}
 
 	int rc = body_read(r, descriptor, version, kind, ret_message, st);
@@ -193,13 +192,13 @@ void handle_create(struct request *r)
 	void *message;
 	bool dry_run;
 
-	if (write_options_check(r, &dry_run, &st) < 0 ||
-	    read_object(r, &message, &meta, &st) < 0) {
+	if (write_options_check(r, &dry_run, &st) < 0 || read_object(r, &message, &meta, &st) < 0) {
 		respond_status(r, &st);
 		return;
 	}
 	if (r->sub == NULL && meta->resourceversion != NULL && *meta->resourceversion != 0) {
-		status_set(&st, -EPROTO, "resourceVersion should not be set on objects to be created");
+		status_set(&st, -EPROTO,
+			   "resourceVersion should not be set on objects to be created");
 		status_http(&st, 500, "");
 		respond_status(r, &st);
 		return;
@@ -222,8 +221,7 @@ void handle_update(struct request *r)
 	void *message;
 	bool dry_run;
 
-	if (write_options_check(r, &dry_run, &st) < 0 ||
-	    read_object(r, &message, &meta, &st) < 0) {
+	if (write_options_check(r, &dry_run, &st) < 0 || read_object(r, &message, &meta, &st) < 0) {
 		respond_status(r, &st);
 		return;
 	}
@@ -259,18 +257,18 @@ void handle_patch(struct request *r)
 		write_request(r, SAMPAN_MASTER__WRITE_REQUEST__VERB__PATCH, dry_run, &user);
 
 	w.has_patch_type = true;
-	w.patch_type = type == BODY_JSON_PATCH ?
-			       SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__JSON_PATCH :
-		       type == BODY_MERGE_PATCH ?
-			       SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__MERGE_PATCH :
-			       SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__STRATEGIC_MERGE_PATCH;
+	w.patch_type = type == BODY_JSON_PATCH
+			       ? SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__JSON_PATCH
+		       : type == BODY_MERGE_PATCH
+			       ? SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__MERGE_PATCH
+			       : SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__STRATEGIC_MERGE_PATCH;
 	w.has_body = true;
 	w.body.data = (uint8_t *)r->x->body.data;
 	w.body.len = r->x->body.len;
 	submit(r, &w, on_written);
 }
 
-/* --- Delete -------------------------------------------------------------------------------------- */
+/* --- Delete -------------------------------------------------------------------------- */
 
 static void set_delete_options(struct request *r, SampanMaster__WriteRequest *w,
 			       const MetaV1__DeleteOptions *options)
@@ -374,8 +372,9 @@ static void on_one_deleted(void *ctx, const void *write_response)
 	/* Somebody else was faster: that is what was wanted. */
 	if (w->code >= 400 && w->code != 404 && c->failed_code == 0) {
 		c->failed_code = w->code;
-		c->failed = bytes_of(arena_memdup(&c->request->arena, w->status.data, w->status.len),
-				     w->status.len);
+		c->failed =
+			bytes_of(arena_memdup(&c->request->arena, w->status.data, w->status.len),
+				 w->status.len);
 	}
 	if (--c->outstanding == 0)
 		collection_respond(c);

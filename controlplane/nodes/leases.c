@@ -82,12 +82,12 @@ static void on_question(void *ctx, struct rpc_asked asked, const SampanMaster__M
 	auto_with(arena_fini) struct arena arena;
 
 	arena_init(&arena, 0);
-	beats.heartbeats =
-		arena_array(&arena, SampanMaster__Heartbeat *, nodes->states.count + 1);
+	beats.heartbeats = arena_array(&arena, SampanMaster__Heartbeat *, nodes->states.count + 1);
 	tree_for_each (s, &nodes->states, struct node_state, by_name) {
 		SampanMaster__Heartbeat *beat;
 
-		if (s->renewed_ns == 0 || (only != NULL && *only != 0 && strcmp(only, s->name) != 0))
+		if (s->renewed_ns == 0 ||
+		    (only != NULL && *only != 0 && strcmp(only, s->name) != 0))
 			continue;
 		beat = arena_alloc(&arena, sizeof(*beat));
 		sampan_master__heartbeat__init(beat);

@@ -48,7 +48,10 @@ extern const size_t n_columns_pods, n_columns_workloads, n_columns_network, n_co
 #define TEXT "string", ""
 #define NAME "string", "name"
 #define NUMBER "integer", ""
-#define COLUMNS(c_, columns_) { &c_##__descriptor, columns_, sizeof(columns_) / sizeof(columns_[0]) }
+#define COLUMNS(c_, columns_)                                                                      \
+	{                                                                                          \
+		&c_##__descriptor, columns_, sizeof(columns_) / sizeof(columns_[0])                \
+	}
 
 /* The descriptions every kind shares. */
 #define DESCRIBE_NAME "Name must be unique within a namespace."
@@ -64,7 +67,7 @@ void cell_age(struct cells *c, const MetaV1__Time *since, const char *unknown);
 /* The text built in b, which is freed. */
 void cell_take(struct cells *c, struct buf *b);
 
-int64_t time_ns(const MetaV1__Time *t);      /* 0: absent. */
+int64_t time_ns(const MetaV1__Time *t); /* 0: absent. */
 int64_t microtime_ns(const MetaV1__MicroTime *t);
 
 static inline const char *text_of(const char *s)

@@ -26,9 +26,9 @@ static void node_status(struct cells *c, const void *message)
 	const CoreV1__Node *node = message;
 	const CoreV1__NodeStatus *status = status_of(node);
 	const char *ready = condition_status(status->conditions, status->n_conditions, "Ready");
-	const char *word = ready == NULL	       ? "Unknown" :
-			   strcmp(ready, "True") == 0 ? "Ready" :
-							  "NotReady";
+	const char *word = ready == NULL                ? "Unknown"
+			   : strcmp(ready, "True") == 0 ? "Ready"
+							: "NotReady";
 
 	cell_printf(c, "%s%s", word,
 		    node->spec != NULL && node->spec->unschedulable ? ",SchedulingDisabled" : "");
@@ -130,8 +130,8 @@ static int64_t event_first_ns(const CoreV1__Event *event)
 static void event_last_seen(struct cells *c, const void *message)
 {
 	const CoreV1__Event *event = message;
-	int64_t last = event->series != NULL ? microtime_ns(event->series->lastobservedtime) :
-					       time_ns(event->lasttimestamp);
+	int64_t last = event->series != NULL ? microtime_ns(event->series->lastobservedtime)
+					     : time_ns(event->lasttimestamp);
 
 	cell_age_ns(c, last != 0 || event->series != NULL ? last : event_first_ns(event));
 }
@@ -246,7 +246,10 @@ static void csr_condition(struct cells *c, const void *message)
 		approved |= strcmp(type, "Approved") == 0;
 		failed |= strcmp(type, "Failed") == 0;
 	}
-	cell_printf(c, "%s%s%s", denied ? "Denied" : approved ? "Approved" : "Pending",
+	cell_printf(c, "%s%s%s",
+		    denied     ? "Denied"
+		    : approved ? "Approved"
+			       : "Pending",
 		    failed ? ",Failed" : "",
 		    status != NULL && status->certificate.len > 0 ? ",Issued" : "");
 }

@@ -123,8 +123,8 @@ static void endpoints_put(struct cells *c, struct few *few, const char *ip, int3
 {
 	const char *shape = strchr(ip, ':') != NULL ? "[%s]:%d" : "%s:%d";
 
-	few_put(few, shape[0] == '[' ? arena_printf(c->arena, "[%s]:%d", ip, port) :
-				       arena_printf(c->arena, "%s:%d", ip, port));
+	few_put(few, shape[0] == '[' ? arena_printf(c->arena, "[%s]:%d", ip, port)
+				     : arena_printf(c->arena, "%s:%d", ip, port));
 }
 
 static void endpoints_addresses(struct cells *c, const void *message)

@@ -103,8 +103,8 @@ static void look_at_init(struct cells *c, const CoreV1__PodSpec *spec,
 static void look_at_containers(struct cells *c, const CoreV1__PodStatus *status,
 			       struct pod_look *look)
 {
-	const char *error = NULL, *ready = condition_status(status->conditions,
-							     status->n_conditions, "Ready");
+	const char *error = NULL,
+		   *ready = condition_status(status->conditions, status->n_conditions, "Ready");
 	bool running = false;
 
 	look->restarts = look->sidecar_restarts;
@@ -131,9 +131,9 @@ static void look_at_containers(struct cells *c, const CoreV1__PodStatus *status,
 	if (strcmp(look->reason, "Completed") != 0)
 		return;
 	if (running)
-		look->reason = ready != NULL && strcmp(ready, "True") == 0 ? "Running" :
-			       error != NULL				  ? error :
-									    "NotReady";
+		look->reason = ready != NULL && strcmp(ready, "True") == 0 ? "Running"
+			       : error != NULL                             ? error
+									   : "NotReady";
 	else if (error != NULL)
 		look->reason = error;
 }
@@ -146,7 +146,8 @@ static struct pod_look pod_look(struct cells *c, const CoreV1__Pod *pod)
 
 	look.total = (int)spec->n_containers;
 	for (size_t i = 0; i < spec->n_initcontainers; i++)
-		look.total += strcmp(text_of(spec->initcontainers[i]->restartpolicy), "Always") == 0;
+		look.total +=
+			strcmp(text_of(spec->initcontainers[i]->restartpolicy), "Always") == 0;
 	if (status->reason != NULL && *status->reason != 0)
 		look.reason = status->reason;
 	for (size_t i = 0; i < status->n_conditions; i++)
@@ -223,9 +224,9 @@ static void pod_gates(struct cells *c, const void *message)
 		return;
 	}
 	for (size_t i = 0; i < spec->n_readinessgates; i++) {
-		const char *found = condition_status(
-			status->conditions, status->n_conditions,
-			text_of(spec->readinessgates[i]->conditiontype));
+		const char *found =
+			condition_status(status->conditions, status->n_conditions,
+					 text_of(spec->readinessgates[i]->conditiontype));
 
 		met += found != NULL && strcmp(found, "True") == 0;
 	}

@@ -109,8 +109,8 @@ static void revision_controller(struct cells *c, const void *message)
 			if (*at >= 'A' && *at <= 'Z')
 				*at = (char)(*at + 32);
 		cell_printf(c, "%s%s%.*s/%s", kind, slash ? "." : "",
-			    slash ? (int)(slash - owner->apiversion) : 0, text_of(owner->apiversion),
-			    text_of(owner->name));
+			    slash ? (int)(slash - owner->apiversion) : 0,
+			    text_of(owner->apiversion), text_of(owner->name));
 		return;
 	}
 	cell_text(c, "<none>");

@@ -65,10 +65,9 @@ static void every_served_kind_is_found_in_both_forms(void **state)
 	kinds_for_each(k)
 	{
 		bool served = k->flags & KIND_SERVED, is_core = *k->group == 0;
-		struct value *legacy = document(d, &a,
-						arena_printf(&a, "/%s/%s", is_core ? "api" : "apis",
-							     k->api_version),
-						MEDIA_OBJECT, "v1");
+		struct value *legacy = document(
+			d, &a, arena_printf(&a, "/%s/%s", is_core ? "api" : "apis", k->api_version),
+			MEDIA_OBJECT, "v1");
 		struct value *row = find(value_get(legacy, "resources"), "name", k->plural);
 
 		if (served != (row != NULL))
@@ -83,8 +82,8 @@ static void every_served_kind_is_found_in_both_forms(void **state)
 
 			if (strcmp(name != NULL ? name : "", k->group) != 0)
 				continue;
-			version = find(value_get(items->items[i], "versions"), "version",
-				       k->version);
+			version =
+				find(value_get(items->items[i], "versions"), "version", k->version);
 			if (find(value_get(version, "resources"), "resource", k->plural))
 				found = items->items[i];
 		}
@@ -96,9 +95,9 @@ static void every_served_kind_is_found_in_both_forms(void **state)
 	assert_null(document(d, &a, "/api/v7", MEDIA_OBJECT, "v1"));
 	assert_string_equal(value_get_string(document(d, &a, "/api", MEDIA_OBJECT, "v1"), "kind"),
 			    "APIVersions");
-	assert_string_equal(value_get_string(document(d, &a, "/apis/apps", MEDIA_OBJECT, "v1"),
-					     "name"),
-			    "apps");
+	assert_string_equal(
+		value_get_string(document(d, &a, "/apis/apps", MEDIA_OBJECT, "v1"), "name"),
+		"apps");
 	arena_fini(&a);
 	discovery_destroy(d);
 }

@@ -131,8 +131,8 @@ static void rows_say_what_kubectl_shows(void **state)
 
 		void *message;
 
-		if (json_read_message(kind->descriptor, bytes_str(cases[i].json), &a, NULL, &message,
-				      &st) < 0)
+		if (json_read_message(kind->descriptor, bytes_str(cases[i].json), &a, NULL,
+				      &message, &st) < 0)
 			fail_msg("%s: %s", cases[i].name, st.message);
 		table_put_cells(&out, table_columns_of(kind->descriptor), message,
 				NOW_S * 1000000000, &a);
@@ -155,8 +155,8 @@ static void every_kind_has_a_row_even_when_empty(void **state)
 		if (k->flags & KIND_VIRTUAL)
 			continue;
 		arena_init(&a, 0);
-		table_put_cells(&out, table_columns_of(k->descriptor), message_new(k->descriptor, &a),
-				NOW_S * 1000000000, &a);
+		table_put_cells(&out, table_columns_of(k->descriptor),
+				message_new(k->descriptor, &a), NOW_S * 1000000000, &a);
 		assert_true(out.len > 2);
 		buf_fini(&out);
 		arena_fini(&a);
