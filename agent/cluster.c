@@ -67,6 +67,8 @@ static void on_cluster(void *ctx, const struct session_cluster *c)
 	struct status st = { 0 };
 	bool range = c->pod_cidr && differs(c->pod_cidr, a->pod_cidr);
 
+	/* What the masters have may be from before we were away. */
+	session_report_node(a->session);
 	if (!range && !differs(c->domain, a->cluster_domain) && !differs(c->dns_address, a->dns_address))
 		return;
 	replace(&a->cluster_domain, c->domain);
