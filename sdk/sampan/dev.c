@@ -483,19 +483,11 @@ static void remove_tree(const char *dir)
 		waitpid(pid, NULL, 0);
 }
 
-static int down(struct dev *d, bool keep_logs, struct status *st)
+static void stop_all(const struct dev *d)
 {
-	static const char *const parts[] = { "run", "kubeconfig", "dev.conf", "registry", "log" };
-	int rc = load_conf(d, st);
-
-	if (rc == -ENOENT)
-		return 0; /* Nothing there. */
-	if (rc == 0)
-		rc = lock(d, st);
-	if (rc < 0)
-		return rc;
-	/* Nodes first, so that nothing of theirs is reported while it goes. */
 	char **names = dev_process_names(d->dir);
+
+	/* Nodes first, so that nothing of theirs is reported while it goes. */
 	for (size_t pass = 0; pass < 2; pass++)
 		for (size_t i = 0; names[i] != NULL; i++)
 			if ((strncmp(names[i], "master-", 7) == 0) == (pass == 1))
@@ -503,20 +495,42 @@ static int down(struct dev *d, bool keep_logs, struct status *st)
 	for (size_t i = 0; names[i] != NULL; i++)
 		free(names[i]);
 	free(names);
-	for (int i = 1; i <= d->nodes; i++)
-		clean_up_node(d, i);
-	dev_netns_remove_all(d->dir);
-	for (int i = 1; i <= NODES_MAX; i++) {
-		autofree char *node = xasprintf("%s/node-%d", d->dir, i);
-		autofree char *master = xasprintf("%s/master-%d", d->dir, i);
+}
 
-		if (access(node, F_OK) == 0)
-			remove_tree(node);
-		if (access(master, F_OK) == 0)
-			remove_tree(master);
+static void remove_machines(const struct dev *d)
+{
+	static const char *const kinds[] = { "node", "master" };
+
+	for (int i = 1; i <= NODES_MAX; i++) {
+		clean_up_node(d, i);
+		for (size_t k = 0; k < array_size(kinds); k++) {
+			autofree char *path = xasprintf("%s/%s-%d", d->dir, kinds[k], i);
+
+			if (access(path, F_OK) == 0)
+				remove_tree(path);
+		}
 	}
+}
+
+/* Also what an interrupted up or down left: dev.conf goes last. */
+static int down(struct dev *d, bool keep_logs, struct status *st)
+{
+	static const char *const parts[] = { "run", "kubeconfig", "registry", "dev.conf", "log" };
+	int rc;
+
+	if (!has_file(d->dir, "run") && !has_file(d->dir, "dev.conf") && !has_file(d->dir, "netns"))
+		return 0; /* Nothing there. */
+	rc = make_folders(d, st);
+	if (rc == 0)
+		rc = lock(d, st);
+	if (rc < 0)
+		return rc;
+	stop_all(d);
+	remove_machines(d);
+	dev_netns_remove_all(d->dir);
 	for (size_t i = 0; i < array_size(parts) - (keep_logs ? 1 : 0); i++) {
 		autofree char *path = xasprintf("%s/%s", d->dir, parts[i]);
+
 		remove_tree(path);
 	}
 	rmdir(d->dir);
