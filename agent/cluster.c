@@ -5,7 +5,6 @@
 
 #include "agent/agent.h"
 #include "common/api/make.h"
-#include "common/api/pack.h"
 #include "common/api/quantity.h"
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
@@ -67,8 +66,6 @@ static void on_cluster(void *ctx, const struct session_cluster *c)
 	struct status st = { 0 };
 	bool range = c->pod_cidr && differs(c->pod_cidr, a->pod_cidr);
 
-	/* What the masters have may be from before we were away. */
-	session_report_node(a->session);
 	if (!range && !differs(c->domain, a->cluster_domain) && !differs(c->dns_address, a->dns_address))
 		return;
 	replace(&a->cluster_domain, c->domain);
@@ -84,30 +81,10 @@ static void on_cluster(void *ctx, const struct session_cluster *c)
 
 /* Objects */
 
-/* Whether the masters, not we, said last how this node is: they took our silence for an end. */
-static bool is_given_up(const struct held_object *node)
-{
-	auto_with(arena_fini) struct arena arena = { 0 };
-	CoreV1__Node *n;
-
-	arena_init(&arena, 1 << 20);
-	if (unpack_message(&core_v1__node__descriptor, node->packed, &arena, &n, NULL) < 0 || n->status == NULL)
-		return false;
-	for (size_t i = 0; i < n->status->n_conditions; i++) {
-		const CoreV1__NodeCondition *c = n->status->conditions[i];
-
-		if (c->type && c->status && strcmp(c->type, "Ready") == 0)
-			return strcmp(c->status, "Unknown") == 0;
-	}
-	return true;
-}
-
 static void on_put(void *ctx, struct held_object *o)
 {
 	struct agent *a = ctx;
 
-	if (strcmp(o->resource, "nodes") == 0 && is_given_up(o))
-		session_report_node(a->session);
 	if (strcmp(o->resource, "pods") == 0)
 		pods_put(a->pods, o);
 	else
