@@ -115,7 +115,7 @@ static void report(struct chaos *c, struct agent *a, struct agent_pod *pod,
 		c->figures.messages_lost++;
 		return;
 	}
-	writes_submit(c->sim.masters[c->sim.leader].writes, request, 4000, on_reported, r);
+	writes_submit(c->sim.masters[a->leader].writes, request, 4000, on_reported, r);
 }
 
 static CoreV1__PodCondition *condition_of(struct arena *a, CoreV1__PodStatus *s, const char *type)
@@ -166,7 +166,7 @@ static void report_status(struct chaos *c, struct agent *a, struct agent_pod *po
 	ready = condition_of(arena, message->status, "Ready");
 	ready->status = arena_strdup(arena, pod->life == LIFE_READY ? "True" : "False");
 	ready->reason = NULL;
-	ready->lasttransitiontime = make_time(arena, writes_now_ns(c->sim.masters[c->sim.leader].writes));
+	ready->lasttransitiontime = make_time(arena, writes_now_ns(c->sim.masters[a->leader].writes));
 	packed = pack_message_in(arena, message);
 	request = sim_request(&c->sim, VERB(UPDATE), "pods", o->namespace, o->name, NULL);
 	request->subresource = (char *)"status";
@@ -313,17 +313,19 @@ static void heard(struct chaos *c, struct agent *a)
 {
 	uint64_t now = c->sim.now_ns;
 
+	c->heard_ns[a->leader][a->number] = now;
+	if (a->leader != (unsigned)c->sim.leader)
+		return; /* One that nobody follows any more. */
 	if (now - a->heard_ns > SILENCE_WAKE_NS)
 		a->before_ns = a->heard_ns;
 	else if (now - a->heard_ns > 0)
 		a->before_ns = 0;
 	a->heard_ns = now;
-	c->heard_ns[c->sim.leader][a->number] = now;
 }
 
 static void poll(struct chaos *c, struct agent *a)
 {
-	const struct store *s = c->sim.masters[c->sim.leader].store;
+	const struct store *s = c->sim.masters[a->leader].store;
 	const struct object *node = store_get(s, kind_of_resource("nodes"), "", a->name);
 
 	heard(c, a);
@@ -338,6 +340,20 @@ static void poll(struct chaos *c, struct agent *a)
 			forget_pod(a, i - 1);
 }
 
+/* Whoever says so, also when it is not true any more. */
+static bool find_leader(struct chaos *c, struct agent *a)
+{
+	bool stale = c->stale >= 0 && c->sim.masters[c->stale].leading;
+
+	if (stale && (c->sim.leader < 0 || sim_draw(&c->sim, 2) == 0))
+		a->leader = (unsigned)c->stale;
+	else if (c->sim.leader >= 0)
+		a->leader = (unsigned)c->sim.leader;
+	else
+		return false;
+	return true;
+}
+
 void agents_turn(struct chaos *c, uint64_t poll_us_max)
 {
 	uint64_t now = c->sim.now_ns;
@@ -350,7 +366,7 @@ void agents_turn(struct chaos *c, uint64_t poll_us_max)
 				pod_next(c, a, &a->pods[k]);
 		if (a->up && a->next_poll_ns <= now) {
 			a->next_poll_ns = now + (1 + sim_draw(&c->sim, (unsigned)poll_us_max)) * 1000ull;
-			if (c->sim.leader >= 0 && !a->cut_off &&
+			if (find_leader(c, a) && !a->cut_off &&
 			    !chaos_chance(c, c->agent_loss_percent))
 				poll(c, a);
 			else

@@ -16,6 +16,7 @@
 #define VERB(v) SAMPAN_MASTER__WRITE_REQUEST__VERB__##v
 
 enum { MASTERS = 3, NODES = 4, NAMESPACES = 3, WRITES_MAX = 600, COUNTERS = 3 };
+enum { SWITCHES = 3, SWITCH_VALUES = 3, SWITCH_CHANGES_MAX = 1024 };
 
 enum pod_life { LIFE_STARTING, LIFE_RUNNING, LIFE_READY, LIFE_FAILED, LIFE_STOPPING, LIFE_GONE };
 
@@ -34,6 +35,7 @@ struct agent {
 	unsigned number;
 	bool up;      /* The machine runs. */
 	bool cut_off; /* It runs and nobody hears it. */
+	unsigned leader; /* Which it speaks with; good while it polls. */
 	uint64_t next_poll_ns;
 	uint64_t asked_until_ns; /* Registration or a status of the Node is under way. */
 	unsigned ips;
@@ -53,9 +55,18 @@ struct counter {
 	uint64_t acknowledged, unknown;
 };
 
+/* A ConfigMap that is set to one of few values, and when it had which. */
+struct switched {
+	struct {
+		uint64_t since_ns;
+		unsigned value;
+	} changes[SWITCH_CHANGES_MAX];
+	size_t n;
+};
+
 struct figures {
 	uint64_t decisions, entries, changes, pods, evictions, requests, refused, unknown;
-	uint64_t crashes, depositions, node_faults, messages_lost, clock_jumps;
+	uint64_t crashes, depositions, partitions, node_faults, messages_lost, clock_jumps;
 	uint64_t virtual_ns, settle_ns_max;
 };
 
@@ -76,6 +87,10 @@ struct chaos {
 	struct followed writes[WRITES_MAX];
 	unsigned n_writes;
 	struct counter counters[COUNTERS];
+	struct switched switches[SWITCHES];
+	/* A master that leads nobody any more and does not know; -1: there is none. */
+	int stale;
+	uint64_t step_down_ns, join_ns;
 	struct oracle *oracle;
 	struct figures figures;
 };
@@ -108,6 +123,8 @@ void clients_heal(struct chaos *c);
 /* The first objects of a cluster. */
 void clients_begin(struct chaos *c);
 void clients_check(struct chaos *c);
+/* A switch has a value from now on. */
+void clients_switched(struct chaos *c, const struct object *config);
 /* A request without a follower. */
 void clients_submit(struct chaos *c, unsigned master, const char *verb, const char *resource,
 		    const char *namespace, const char *name, const char *json);

@@ -22,6 +22,9 @@ struct asked {
 	struct chaos *chaos;
 	struct followed *created, *deleted;
 	struct counter *counter;
+	struct switched *switched;
+	unsigned value; /* What it was to be set to. */
+	uint64_t begin_ns;
 	const char *what;
 };
 
@@ -46,6 +49,20 @@ static char *name_of_response(struct chaos *c, const SampanMaster__WriteResponse
 	return m->metadata != NULL ? m->metadata->name : NULL;
 }
 
+/* A write that was acknowledged was in force at some time after it was asked for. */
+static void check_switched(struct chaos *c, const struct asked *asked)
+{
+	const struct switched *s = asked->switched;
+
+	for (size_t i = 0; i < s->n; i++) {
+		uint64_t until_ns = i + 1 < s->n ? s->changes[i + 1].since_ns : UINT64_MAX;
+
+		if (s->changes[i].value == asked->value && until_ns >= asked->begin_ns)
+			return;
+	}
+	chaos_fail(c, "acknowledged and never in force: %s", asked->what);
+}
+
 static void on_done(void *ctx, const void *write_response)
 {
 	const SampanMaster__WriteResponse *r = write_response;
@@ -66,6 +83,8 @@ static void on_done(void *ctx, const void *write_response)
 			chaos_fail(c, "%s was answered with %d", asked->what, r->code);
 		}
 	}
+	if (asked->switched != NULL && r->code == 200)
+		check_switched(c, asked);
 	if (asked->deleted != NULL && r->code == 200)
 		asked->deleted->delete_acknowledged = true;
 	if (asked->counter != NULL) {
@@ -79,7 +98,7 @@ static struct asked *submit(struct chaos *c, unsigned master, SampanMaster__Writ
 {
 	struct asked *asked = arena_new(&c->sim.arena, struct asked);
 
-	*asked = (struct asked){ .chaos = c, .what = what };
+	*asked = (struct asked){ .chaos = c, .begin_ns = c->sim.now_ns, .what = what };
 	c->figures.requests++;
 	chaos_trace(c, "ask master %u: %s", master + 1, what);
 	writes_submit(c->sim.masters[master].writes, request, 30000, on_done, asked);
@@ -161,6 +180,30 @@ static void count(struct chaos *c)
 	c->counters[i].unknown++;
 	submit(c, chaos_master_up(c), request, arena_printf(&c->sim.arena, "count %s", name))->counter =
 		&c->counters[i];
+}
+
+void clients_switched(struct chaos *c, const struct object *config)
+{
+	struct switched *s = &c->switches[config->name[strlen("switch-")] - '0'];
+
+	if (s->n == SWITCH_CHANGES_MAX)
+		chaos_fail(c, "%s changes too often", config->name);
+	s->changes[s->n].since_ns = c->sim.now_ns;
+	s->changes[s->n++].value = (unsigned)count_of(c, config);
+}
+
+static void turn_switch(struct chaos *c)
+{
+	unsigned i = sim_draw(&c->sim, SWITCHES), value = sim_draw(&c->sim, SWITCH_VALUES);
+	const char *name = arena_printf(&c->sim.arena, "switch-%u", i);
+	struct asked *asked =
+		submit(c, chaos_master_up(c),
+		       sim_request(&c->sim, VERB(PATCH), "configmaps", "default", name,
+				   arena_printf(&c->sim.arena, "{'data':{'v':'%u'}}", value)),
+		       arena_printf(&c->sim.arena, "set %s to %u", name, value));
+
+	asked->switched = &c->switches[i];
+	asked->value = value;
 }
 
 /* --- Workloads ----------------------------------------------------------------------------- */
@@ -349,6 +392,9 @@ void clients_turn(struct chaos *c)
 {
 	unsigned what = sim_draw(&c->sim, 100);
 
+	/* Two that lead at once is what these are about. */
+	for (unsigned i = c->stale >= 0 ? 6 : 1; i > 0; i--)
+		turn_switch(c);
 	if (what < 20)
 		create_followed(c);
 	else if (what < 27)
@@ -375,6 +421,10 @@ void clients_begin(struct chaos *c)
 	clients_submit(c, 0, "create", "namespaces", "", "", "{'metadata':{'name':'kube-system'}}");
 	clients_submit(c, 0, "create", "configmaps", "kube-system", "",
 		       "{'metadata':{'name':'kube-root-ca.crt'},'data':{'ca.crt':'pem'}}");
+	for (unsigned i = 0; i < SWITCHES; i++)
+		clients_submit(c, 0, "create", "configmaps", "default", "",
+			       arena_printf(&c->sim.arena,
+					    "{'metadata':{'name':'switch-%u'},'data':{'v':'0'}}", i));
 	for (unsigned i = 0; i < COUNTERS; i++)
 		clients_submit(c, 0, "create", "configmaps", "default", "",
 			       arena_printf(&c->sim.arena,

@@ -24,6 +24,14 @@ unsigned sim_draw(struct sim *sim, unsigned below)
 
 /* --- The log and the network ------------------------------------------------------- */
 
+static void doom(struct sim_master *m, log_propose_cb *cb, void *ctx)
+{
+	if (cb == NULL)
+		return;
+	array_grow(m->doomed, m->n_doomed, m->cap_doomed);
+	m->doomed[m->n_doomed++] = (struct sim_doomed){ cb, ctx };
+}
+
 static int link_propose(void *ctx, void *data, size_t n, log_propose_cb *cb, void *cb_ctx)
 {
 	struct sim_master *m = ctx;
@@ -32,6 +40,11 @@ static int link_propose(void *ctx, void *data, size_t n, log_propose_cb *cb, voi
 	if (!m->leading) {
 		free(data);
 		return -ESHUTDOWN;
+	}
+	if (m->cut_off) {
+		free(data);
+		doom(m, cb, cb_ctx);
+		return 0;
 	}
 	array_grow(sim->log, sim->n_log, sim->cap_log);
 	sim->log[sim->n_log++] = (struct sim_entry){
@@ -59,7 +72,7 @@ static int link_send(void *ctx, uint64_t to, struct bytes message)
 
 	if (to == 0 || to > sim->options.masters || !sim->masters[to - 1].up)
 		return -ENOTCONN;
-	if (sim_draw(sim, 100) < sim->options.loss_percent)
+	if (sim_draw(sim, 100) < sim->options.loss_percent || m->cut_off)
 		return 0;
 
 	struct sim_message *sent = xcalloc(1, sizeof(*sent)), **at = &sim->messages;
@@ -85,6 +98,8 @@ static uint64_t link_leader(void *ctx)
 {
 	struct sim_master *m = ctx;
 
+	if (m->cut_off)
+		return m->leading ? m->id : 0;
 	return m->sim->leader >= 0 ? (uint64_t)m->sim->leader + 1 : 0;
 }
 
@@ -109,7 +124,9 @@ static void deliver_messages(struct sim *sim)
 			continue;
 		}
 		*at = message->next;
-		if (sim->masters[message->to].up && sim->masters[message->from].up)
+		if (sim->masters[message->to].up && sim->masters[message->from].up &&
+		    (message->to == message->from ||
+		     (!sim->masters[message->to].cut_off && !sim->masters[message->from].cut_off)))
 			rpc_received(sim->masters[message->to].rpc, message->from + 1,
 				     bytes_of(message->data, message->n));
 		free(message->data);
@@ -181,7 +198,10 @@ static void master_stop(struct sim_master *m)
 	writes_destroy(m->writes);
 	rpc_destroy(m->rpc);
 	store_destroy(m->store);
-	m->up = m->leading = false;
+	free(m->doomed);
+	m->doomed = NULL;
+	m->n_doomed = m->cap_doomed = 0;
+	m->up = m->leading = m->cut_off = false;
 	m->deciding = NULL;
 	m->writes = NULL;
 	m->rpc = NULL;
@@ -221,7 +241,7 @@ static unsigned masters_up(const struct sim *sim)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < sim->options.masters; i++)
-		n += sim->masters[i].up;
+		n += sim->masters[i].up && !sim->masters[i].cut_off;
 	return n;
 }
 
@@ -236,7 +256,7 @@ static void commit_and_apply(struct sim *sim)
 		struct sim_master *m = &sim->masters[i];
 
 		/* Followers lag now and then. */
-		while (m->up && m->applied < sim->n_committed &&
+		while (m->up && !m->cut_off && m->applied < sim->n_committed &&
 		       (m->leading || sim_draw(sim, 4) != 0))
 			apply_entry(sim, m);
 	}
@@ -249,7 +269,7 @@ static void tell_leader(struct sim *sim)
 	uint64_t id = sim->leader >= 0 ? (uint64_t)sim->leader + 1 : 0;
 
 	for (unsigned i = 0; i < sim->options.masters; i++)
-		if (sim->masters[i].up) {
+		if (sim->masters[i].up && !sim->masters[i].cut_off) {
 			rpc_leader_changed(sim->masters[i].rpc, id);
 			writes_leader_changed(sim->masters[i].writes);
 		}
@@ -294,11 +314,69 @@ void sim_depose(struct sim *sim)
 	tell_leader(sim);
 }
 
+void sim_cut_off_leader(struct sim *sim)
+{
+	if (sim->leader < 0)
+		return;
+
+	struct sim_master *m = &sim->masters[sim->leader];
+	size_t kept = sim->n_committed + sim_draw(sim, (unsigned)(sim->n_log - sim->n_committed) + 1);
+
+	/* What reached the others may be committed by the next leader. */
+	for (size_t i = sim->n_committed; i < sim->n_log; i++) {
+		struct sim_entry *entry = &sim->log[i];
+
+		if (entry->incarnation == sim->incarnations[m->id - 1] &&
+		    entry->proposer == m->id - 1)
+			doom(m, entry->cb, entry->ctx);
+		entry->cb = NULL;
+	}
+	while (sim->n_log > kept)
+		free(sim->log[--sim->n_log].data);
+	m->cut_off = true;
+	sim->leader = -1;
+	tell_leader(sim);
+}
+
+void sim_step_down(struct sim *sim, unsigned master)
+{
+	struct sim_master *m = &sim->masters[master];
+	bool callbacks_first = sim_draw(sim, 2) != 0;
+
+	if (!m->up || !m->cut_off || !m->leading)
+		return;
+	m->leading = false;
+	for (unsigned step = 0; step < 2; step++) {
+		for (size_t i = 0; (step == 0) == callbacks_first && i < m->n_doomed; i++)
+			m->doomed[i].cb(m->doomed[i].ctx, -EUNATCH);
+		if ((step == 0) != callbacks_first) {
+			if (m->deciding != NULL)
+				deciding_stop(m->deciding);
+			writes_lost_leadership(m->writes);
+		}
+	}
+	m->n_doomed = 0;
+	rpc_leader_changed(m->rpc, 0);
+	writes_leader_changed(m->writes);
+}
+
+void sim_join(struct sim *sim, unsigned master)
+{
+	struct sim_master *m = &sim->masters[master];
+
+	sim_step_down(sim, master);
+	if (!m->up || !m->cut_off)
+		return;
+	m->cut_off = false;
+	tell_leader(sim);
+}
+
 void sim_elect(struct sim *sim, unsigned master)
 {
 	struct sim_master *m = &sim->masters[master];
 
 	assert_true(m->up);
+	assert_false(m->cut_off);
 	assert_true(masters_up(sim) > sim->options.masters / 2);
 	sim_depose(sim);
 	/* What survived is committed under the new term, before anybody may propose. */
@@ -410,7 +488,7 @@ static uint64_t next_event_ns(const struct sim *sim)
 		uint64_t times[] = { writes_deadline_ns(m->writes), rpc_deadline_ns(m->rpc),
 				     m->deciding ? deciding_deadline_ns(m->deciding) : UINT64_MAX };
 
-		if (m->applied < sim->n_committed)
+		if (m->applied < sim->n_committed && !m->cut_off)
 			return 0;
 		for (size_t k = 0; k < array_size(times); k++)
 			first = times[k] < first ? times[k] : first;

@@ -25,6 +25,7 @@ struct sim_master {
 	struct sim *sim;
 	uint64_t id; /* Its index plus 1. */
 	bool up, leading;
+	bool cut_off; /* From the other masters, not from clients and agents. */
 	struct seeded_source source;
 	struct log_link link;
 	struct store *store;
@@ -32,6 +33,14 @@ struct sim_master {
 	struct writes *writes;
 	struct deciding *deciding; /* NULL without controllers. */
 	size_t applied;            /* Entries. */
+	/* Proposals that will end with -EUNATCH once it notices. */
+	struct sim_doomed *doomed;
+	size_t n_doomed, cap_doomed;
+};
+
+struct sim_doomed {
+	log_propose_cb *cb;
+	void *ctx;
 };
 
 struct sim_entry {
@@ -95,6 +104,11 @@ void sim_until(struct sim *sim, bool (*fn)(struct sim *sim, void *ctx), void *ct
 /* Nobody leads any more. What is proposed and not committed survives in the log or not, by chance.
  */
 void sim_depose(struct sim *sim);
+/* The leader is cut off and does not know: it goes on taking proposals, which nobody hears. Another
+ * may be elected. It steps down when it has not heard of the others for long enough. */
+void sim_cut_off_leader(struct sim *sim);
+void sim_step_down(struct sim *sim, unsigned master);
+void sim_join(struct sim *sim, unsigned master);
 /* A master that is up, and has a majority of the others up, leads. */
 void sim_elect(struct sim *sim, unsigned master);
 /* kill -9, and a start that restores a snapshot of another master or replays the log. */

@@ -79,6 +79,20 @@ unsigned chaos_master_up(struct chaos *c)
 	return i;
 }
 
+/* A leader without followers notices after half a second, and is back some time later. */
+static void stale_turn(struct chaos *c)
+{
+	if (c->stale < 0)
+		return;
+	if (c->step_down_ns <= c->sim.now_ns)
+		sim_step_down(&c->sim, (unsigned)c->stale);
+	if (c->join_ns <= c->sim.now_ns) {
+		chaos_trace(c, "master %d is back", c->stale + 1);
+		sim_join(&c->sim, (unsigned)c->stale);
+		c->stale = -1;
+	}
+}
+
 void chaos_run(struct chaos *c, uint64_t us)
 {
 	uint64_t end_ns = c->sim.now_ns + us * 1000;
@@ -88,6 +102,7 @@ void chaos_run(struct chaos *c, uint64_t us)
 		uint64_t left_us = (end_ns - c->sim.now_ns + 999) / 1000;
 
 		sim_run(&c->sim, step_us < left_us ? step_us : left_us);
+		stale_turn(c);
 		agents_turn(c, 800000);
 	}
 }
@@ -106,7 +121,15 @@ static void count_decisions(struct chaos *c)
 
 void chaos_elect(struct chaos *c)
 {
-	unsigned master = chaos_master_up(c);
+	unsigned master, able = 0;
+
+	for (unsigned i = 0; i < MASTERS; i++)
+		able += c->sim.masters[i].up && !c->sim.masters[i].cut_off;
+	if (able < 2)
+		return;
+	do
+		master = chaos_master_up(c);
+	while (c->sim.masters[master].cut_off);
 
 	chaos_trace(c, "master %u leads", master + 1);
 	/* Known before the election: whoever decides in it already counts from it. */
@@ -121,19 +144,37 @@ static void depose(struct chaos *c)
 	sim_depose(&c->sim);
 }
 
+static void cut_off(struct chaos *c)
+{
+	for (unsigned i = 0; i < MASTERS; i++)
+		if (!c->sim.masters[i].up)
+			return;
+	if (c->sim.leader < 0 || c->stale >= 0)
+		return;
+	chaos_trace(c, "master %d is cut off", c->sim.leader + 1);
+	count_decisions(c);
+	c->figures.partitions++;
+	c->stale = c->sim.leader;
+	c->step_down_ns = c->sim.now_ns + 1000000ull * (1 + sim_draw(&c->sim, 600));
+	c->join_ns = c->sim.now_ns + 1000000ull * (1 + sim_draw(&c->sim, 1500));
+	sim_cut_off_leader(&c->sim);
+}
+
 /* A crash takes the requests of its clients with it: nobody is told, the outcome is unknown. */
 static void crash(struct chaos *c, unsigned master)
 {
 	unsigned others = 0;
 
 	for (unsigned i = 0; i < MASTERS; i++)
-		others += i != master && c->sim.masters[i].up;
+		others += i != master && c->sim.masters[i].up && !c->sim.masters[i].cut_off;
 	if (others < 2 || !c->sim.masters[master].up)
 		return;
 	chaos_trace(c, "master %u is killed", master + 1);
 	if (c->sim.leader == (int)master)
 		count_decisions(c);
 	c->figures.crashes++;
+	if (c->stale == (int)master)
+		c->stale = -1;
 	sim_crash(&c->sim, master);
 }
 
@@ -186,6 +227,7 @@ static struct chaos *cluster_create(uint64_t seed)
 					.node_silence_ms = agents_silence_ms,
 					.node_silence_ctx = c });
 	c->trace = options.trace;
+	c->stale = -1;
 	c->figures.virtual_ns = c->sim.now_ns; /* Its beginning, until the end. */
 	c->calm_nodes = seed % 4 == 0;
 	c->agent_loss_percent = c->calm_nodes ? 0 : 5 * sim_draw(&c->sim, 5);
@@ -218,9 +260,11 @@ static void fault(struct chaos *c)
 	else if (what < 14) {
 		count_decisions(c);
 		depose(c);
-	} else if (what < 15)
+	} else if (what < 18)
+		cut_off(c);
+	else if (what < 19)
 		set_clocks(c);
-	else if (what < 19 && !c->calm_nodes)
+	else if (what < 23 && !c->calm_nodes)
 		agents_fault(c);
 	if (c->sim.leader < 0 && sim_draw(&c->sim, 3) == 0)
 		chaos_elect(c);
@@ -231,12 +275,18 @@ static void chaos(struct chaos *c)
 	for (unsigned i = 0; i < options.rounds; i++) {
 		clients_turn(c);
 		fault(c);
-		chaos_run(c, 1000ull * (1 + sim_draw(&c->sim, sim_draw(&c->sim, 8) ? 200 : 5000)));
+		chaos_run(c, 1000ull * (1 + sim_draw(&c->sim, c->stale >= 0            ? 60 :
+							     sim_draw(&c->sim, 8) != 0 ? 200 :
+											 5000)));
 	}
 }
 
 static void heal(struct chaos *c)
 {
+	if (c->stale >= 0) {
+		sim_join(&c->sim, (unsigned)c->stale);
+		c->stale = -1;
+	}
 	for (unsigned i = 0; i < MASTERS; i++)
 		restart(c, i);
 	if (c->sim.leader < 0)
@@ -317,10 +367,10 @@ static void print(const char *what, const struct figures *f)
 	printf("# %s: %.2f virtual hours, %" PRIu64 " decisions, %" PRIu64 " entries, %" PRIu64
 	       " changes, %" PRIu64 " pods placed, %" PRIu64 " evicted; %" PRIu64 " requests (%" PRIu64
 	       " refused, %" PRIu64 " unknown); faults: %" PRIu64 " kills, %" PRIu64 " depositions, %"
-	       PRIu64 " of nodes, %" PRIu64 " polls and reports lost, %" PRIu64
+	       PRIu64 " leaders cut off, %" PRIu64 " of nodes, %" PRIu64 " polls and reports lost, %" PRIu64
 	       " wrong clocks; settled after %.1f s at most\n",
 	       what, (double)f->virtual_ns / 3.6e12, f->decisions, f->entries, f->changes, f->pods,
-	       f->evictions, f->requests, f->refused, f->unknown, f->crashes, f->depositions,
+	       f->evictions, f->requests, f->refused, f->unknown, f->crashes, f->depositions, f->partitions,
 	       f->node_faults, f->messages_lost, f->clock_jumps, (double)f->settle_ns_max / 1e9);
 	fflush(stdout);
 }

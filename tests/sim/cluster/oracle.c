@@ -489,12 +489,19 @@ static void look_at_set(struct chaos *c, const struct change *change)
 	}
 }
 
+static void look_at_config(struct chaos *c, const struct change *change)
+{
+	if (change->new != NULL && strncmp(change->new->name, "switch-", 7) == 0)
+		clients_switched(c, change->new);
+}
+
 /* --- Changes --------------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *resource;
 	void (*look)(struct chaos *c, const struct change *change);
 } looks[] = {
+	{ "configmaps", look_at_config },
 	{ "services", look_at_service },
 	{ "nodes", look_at_node },
 	{ "pods", look_at_pod },
