@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/alloc.h"
+#include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "controlplane/trust/bootstrap.h"
 
@@ -20,6 +22,34 @@ static int link_propose(void *ctx, void *data, size_t n, log_propose_cb *cb, voi
 		return -ESHUTDOWN;
 	}
 	return consensus_propose(m->consensus, data, n, cb, cb_ctx);
+}
+
+struct confirmation {
+	log_propose_cb *cb;
+	void *ctx;
+};
+
+static void on_confirmed(void *ctx, int rc, uint64_t term)
+{
+	autofree struct confirmation *c = ctx;
+
+	c->cb(c->ctx, rc);
+}
+
+static int link_confirm(void *ctx, log_propose_cb *cb, void *cb_ctx)
+{
+	struct master *m = ctx;
+	struct confirmation *c;
+	int rc;
+
+	if (m->consensus == NULL || !m->leading)
+		return -ESHUTDOWN;
+	c = xcalloc(1, sizeof(*c));
+	*c = (struct confirmation){ cb, cb_ctx };
+	rc = consensus_read_index(m->consensus, on_confirmed, c);
+	if (rc < 0)
+		free(c);
+	return rc;
 }
 
 static size_t link_entry_bytes_max(void *ctx)
@@ -64,6 +94,7 @@ struct log_link master_log_link(struct master *m)
 	return (struct log_link){
 		.ctx = m,
 		.propose = link_propose,
+		.confirm = link_confirm,
 		.entry_bytes_max = link_entry_bytes_max,
 		.send = link_send,
 		.leading = link_leading,

@@ -100,6 +100,7 @@ struct writes {
 	size_t n_queued;
 	struct tree incoming;
 	struct list batches; /* In flight, oldest first. */
+	struct list confirming; /* Without plans: answered once we are known to lead still. */
 	size_t n_batches;
 	struct batch *open; /* Being filled. */
 	uint64_t retry_ns;  /* Do not propose before; 0: now. */

@@ -13,8 +13,9 @@
  *     +----------- a precondition failed ------------+
  *
  * A decided request stays with its batch even if it needs no plan, because what it
- * was decided on may be in flight. When nothing is in flight it is answered at
- * once. */
+ * was decided on may be in flight. When nothing is in flight, a majority has to
+ * confirm that we lead still: somebody who was cut off decides by a state that is
+ * not the cluster's any more. */
 
 /* Entries between two checkpoints of the state's hash. */
 #define CHECKPOINT_ENTRIES 64
@@ -36,6 +37,7 @@ void leader_init(struct writes *w)
 {
 	list_init(&w->queue);
 	list_init(&w->batches);
+	list_init(&w->confirming);
 	tree_init(&w->incoming, compare_sequence);
 	w->proposer = source_random_u64(w->config.source);
 	w->next_batch = 1;
@@ -310,18 +312,36 @@ static void *pack_entry(struct writes *w, const struct batch *b, size_t *ret_n)
 	return data;
 }
 
+static void on_confirmed(void *ctx, int rc)
+{
+	struct batch *b = ctx;
+	struct writes *w = b->writes;
+
+	if (!b->settled) {
+		list_remove(&b->link);
+		if (rc == 0)
+			answer_all(w, &b->incoming);
+		else
+			return_all(w, &b->incoming);
+	}
+	batch_free(b);
+}
+
 /* Nothing to propose: the answers wait for what they were decided on. */
 static void settle_without_plans(struct writes *w, struct batch *b)
 {
 	if (list_empty(&w->batches)) {
-		answer_all(w, &b->incoming);
-	} else {
-		struct batch *last = container_of(w->batches.prev, struct batch, link);
+		list_push_back(&w->confirming, &b->link);
+		if (w->config.link->confirm(w->config.link->ctx, on_confirmed, b) < 0)
+			on_confirmed(b, -ESHUTDOWN);
+		return;
+	}
 
-		list_for_each (i, &b->incoming, struct incoming, link) {
-			list_remove(&i->link);
-			list_push_back(&last->incoming, &i->link);
-		}
+	struct batch *last = container_of(w->batches.prev, struct batch, link);
+
+	list_for_each (i, &b->incoming, struct incoming, link) {
+		list_remove(&i->link);
+		list_push_back(&last->incoming, &i->link);
 	}
 	batch_free(b);
 }
@@ -499,6 +519,11 @@ void leader_lost(struct writes *w)
 		return_all(w, &b->incoming);
 	}
 	w->n_batches = 0;
+	list_for_each (b, &w->confirming, struct batch, link) {
+		b->settled = true;
+		list_remove(&b->link);
+		return_all(w, &b->incoming);
+	}
 	if (w->open != NULL) {
 		return_all(w, &w->open->incoming);
 		batch_free(w->open);

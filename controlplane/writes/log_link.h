@@ -15,6 +15,9 @@ struct log_link {
 	void *ctx;
 	/* data is malloc'ed and taken over. */
 	int (*propose)(void *ctx, void *data, size_t n, log_propose_cb *cb, void *cb_ctx);
+	/* cb(0): this master leads, and led when it was asked, by the word of a majority; nothing is
+	 * written. Like propose, it never calls back inside the call. */
+	int (*confirm)(void *ctx, log_propose_cb *cb, void *cb_ctx);
 	size_t (*entry_bytes_max)(void *ctx);
 	int (*send)(void *ctx, uint64_t to, struct bytes message);
 	/* Proposals are taken. */

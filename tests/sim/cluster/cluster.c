@@ -60,6 +60,38 @@ static int link_propose(void *ctx, void *data, size_t n, log_propose_cb *cb, voi
 	return 0;
 }
 
+static int link_confirm(void *ctx, log_propose_cb *cb, void *cb_ctx)
+{
+	struct sim_master *m = ctx;
+	struct sim *sim = m->sim;
+
+	if (!m->leading)
+		return -ESHUTDOWN;
+	if (m->cut_off) {
+		doom(m, cb, cb_ctx);
+		return 0;
+	}
+	array_grow(m->confirms, m->n_confirms, m->cap_confirms);
+	m->confirms[m->n_confirms++] = (struct sim_confirm){
+		sim->now_ns + 1000ull * (1 + sim_draw(sim, (unsigned)sim->options.message_us_max + 1)), cb,
+		cb_ctx,
+	};
+	return 0;
+}
+
+/* All of them, or those that are due. */
+static void end_confirms(struct sim_master *m, uint64_t until_ns, int rc)
+{
+	for (size_t i = 0; i < m->n_confirms; i++) {
+		struct sim_confirm confirm = m->confirms[i];
+
+		if (confirm.due_ns > until_ns)
+			continue;
+		m->confirms[i--] = m->confirms[--m->n_confirms];
+		confirm.cb(confirm.ctx, rc);
+	}
+}
+
 static size_t link_entry_bytes_max(void *ctx)
 {
 	return 8 << 20;
@@ -162,6 +194,7 @@ static void master_start(struct sim *sim, unsigned index)
 	m->link = (struct log_link){
 		.ctx = m,
 		.propose = link_propose,
+		.confirm = link_confirm,
 		.entry_bytes_max = link_entry_bytes_max,
 		.send = link_send,
 		.leading = link_leading,
@@ -199,8 +232,10 @@ static void master_stop(struct sim_master *m)
 	rpc_destroy(m->rpc);
 	store_destroy(m->store);
 	free(m->doomed);
+	free(m->confirms);
 	m->doomed = NULL;
-	m->n_doomed = m->cap_doomed = 0;
+	m->confirms = NULL;
+	m->n_doomed = m->cap_doomed = m->n_confirms = m->cap_confirms = 0;
 	m->up = m->leading = m->cut_off = false;
 	m->deciding = NULL;
 	m->writes = NULL;
@@ -275,14 +310,19 @@ static void tell_leader(struct sim *sim)
 		}
 }
 
-static void fail_proposal(struct sim *sim, struct sim_entry *entry)
+static void end_proposal(struct sim *sim, struct sim_entry *entry)
 {
 	log_propose_cb *cb = entry->cb;
 
 	entry->cb = NULL;
-	if (cb != NULL && entry->incarnation == sim->incarnations[entry->proposer] &&
-	    sim->masters[entry->proposer].up)
+	if (cb != NULL && entry->incarnation == sim->incarnations[entry->proposer])
 		cb(entry->ctx, -EUNATCH);
+}
+
+static void fail_proposal(struct sim *sim, struct sim_entry *entry)
+{
+	if (sim->masters[entry->proposer].up)
+		end_proposal(sim, entry);
 }
 
 void sim_depose(struct sim *sim)
@@ -304,6 +344,7 @@ void sim_depose(struct sim *sim)
 	}
 	for (size_t i = sim->n_committed; i < sim->n_log; i++)
 		fail_proposal(sim, &sim->log[i]);
+	end_confirms(m, UINT64_MAX, -ETIMEDOUT);
 	if (m->up && callbacks_first) {
 		if (m->deciding != NULL)
 			deciding_stop(m->deciding);
@@ -333,6 +374,8 @@ void sim_cut_off_leader(struct sim *sim)
 	}
 	while (sim->n_log > kept)
 		free(sim->log[--sim->n_log].data);
+	for (; m->n_confirms > 0; m->n_confirms--)
+		doom(m, m->confirms[m->n_confirms - 1].cb, m->confirms[m->n_confirms - 1].ctx);
 	m->cut_off = true;
 	sim->leader = -1;
 	tell_leader(sim);
@@ -399,6 +442,13 @@ void sim_crash(struct sim *sim, unsigned master)
 	if (!m->up)
 		return;
 	m->up = false;
+	/* Only so that memory is given back: what they send is never delivered. */
+	for (size_t i = m->applied; i < sim->n_log; i++)
+		if (sim->log[i].proposer == master)
+			end_proposal(sim, &sim->log[i]);
+	for (size_t i = 0; i < m->n_doomed; i++)
+		m->doomed[i].cb(m->doomed[i].ctx, -EUNATCH);
+	end_confirms(m, UINT64_MAX, -ETIMEDOUT);
 	sim->incarnations[master]++;
 	if (sim->leader == (int)master)
 		sim_depose(sim);
@@ -490,6 +540,8 @@ static uint64_t next_event_ns(const struct sim *sim)
 
 		if (m->applied < sim->n_committed && !m->cut_off)
 			return 0;
+		for (size_t k = 0; k < m->n_confirms; k++)
+			first = m->confirms[k].due_ns < first ? m->confirms[k].due_ns : first;
 		for (size_t k = 0; k < array_size(times); k++)
 			first = times[k] < first ? times[k] : first;
 	}
@@ -523,6 +575,8 @@ void sim_run(struct sim *sim, uint64_t us)
 			sim->masters[i].source.now_ns = sim->now_ns;
 		deliver_messages(sim);
 		commit_and_apply(sim);
+		if (sim->leader >= 0 && masters_up(sim) > sim->options.masters / 2)
+			end_confirms(&sim->masters[sim->leader], sim->now_ns, 0);
 		turns(sim);
 	}
 }

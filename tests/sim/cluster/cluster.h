@@ -36,6 +36,15 @@ struct sim_master {
 	/* Proposals that will end with -EUNATCH once it notices. */
 	struct sim_doomed *doomed;
 	size_t n_doomed, cap_doomed;
+	/* Questions to a majority whether this one leads, by due time. */
+	struct sim_confirm *confirms;
+	size_t n_confirms, cap_confirms;
+};
+
+struct sim_confirm {
+	uint64_t due_ns;
+	log_propose_cb *cb;
+	void *ctx;
 };
 
 struct sim_doomed {
