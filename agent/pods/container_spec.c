@@ -17,6 +17,7 @@
 #include "agent/pods/env.h"
 #include "agent/runtime/caps.h"
 #include "agent/runtime/oci.h"
+#include "agent/runtime/seccomp_default.h"
 #include "agent/runtime/user.h"
 #include "agent/volumes/volumes.h"
 #include "common/api/json_text.h"
@@ -161,10 +162,7 @@ static int build_seccomp(struct building *b, struct status *st)
 	if (strcmp(profile->type, "RuntimeDefault") != 0)
 		return status_set(st, -EOPNOTSUPP,
 			"seccompProfile.type %s is not available here: use RuntimeDefault or Unconfined", profile->type);
-	if (b->plan->host->seccomp_base64 == NULL)
-		return status_set(st, -EOPNOTSUPP, "this node has no RuntimeDefault seccomp profile");
-	b->oci.seccomp_base64 = b->plan->host->seccomp_base64;
-	return 0;
+	return seccomp_default_filter(&b->oci.seccomp_base64, st);
 }
 
 static void add_mount(struct building *b, const char *source, const char *destination, const char *options)

@@ -19,8 +19,6 @@ struct host_limits {
 	int oom_score_adj;  /* Ours: nobody below us goes lower. */
 	int64_t log_max_bytes;
 	int log_files;
-	const char *seccomp_base64; /* The RuntimeDefault filter; NULL: none could be made. */
-	const char *seccomp_dir;    /* Where Localhost profiles are. */
 };
 
 struct container_plan {

@@ -146,6 +146,10 @@ manifest shared '{"shareProcessNamespace":true,"containers":[{"name":"c","image"
 check "a pod that shares its processes runs" status_show shared 's["phase"]' Running
 check "and sees them" in_pod shared sh -c 'ps | grep -q "[s]leep 2000"'
 
+manifest filtered '{"securityContext":{"seccompProfile":{"type":"RuntimeDefault"}},"containers":[{"name":"c","image":"IMAGE","securityContext":{"capabilities":{"add":["SYS_ADMIN"]}},"command":["sh","-c","grep ^Seccomp: /proc/self/status; mount -t tmpfs x /tmp 2>&1; sleep 1000"]}]}'
+check "the RuntimeDefault filter is in force" log_show filtered "Seccomp:	2"
+check "and refuses what it should" log_show filtered "mount: permission denied"
+
 manifest later '{"restartPolicy":"Never","containers":[{"name":"c","image":"IMAGE","command":["sh","-c","while [ ! -f /go ]; do sleep 0.1; done; exit 5"]}]}'
 status_show later 's["phase"]' Running >/dev/null
 before=$(status main 'c["containerID"], c["state"]["running"]["startedAt"], s["podIP"]')
