@@ -57,7 +57,7 @@ static int add_personalities(scmp_filter_ctx filter)
 
 	for (size_t i = 0; i < array_size(harmless) && rc == 0; i++)
 		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
-			SCMP_A0(SCMP_CMP_EQ, harmless[i]));
+			SCMP_A0(SCMP_CMP_EQ, harmless[i], 0));
 	return rc;
 }
 
