@@ -60,6 +60,7 @@ struct incoming {
 	struct arena arena, body;
 	const SampanMaster__WriteRequest *request;
 	unsigned attempts;
+	uint64_t failures_seen; /* writes.plan_failures when it was decided. */
 	/* Decided: */
 	struct decision decision;
 	struct write_change change;
@@ -100,6 +101,8 @@ struct writes {
 	size_t n_queued;
 	struct tree incoming;
 	struct list batches; /* In flight, oldest first. */
+	/* Plans that were refused when applied: what was decided on their work has to be decided again. */
+	uint64_t plan_failures;
 	struct list confirming; /* Without plans: answered once we are known to lead still. */
 	size_t n_batches;
 	struct batch *open; /* Being filled. */

@@ -170,6 +170,7 @@ static void decide_into(struct writes *w, struct batch *b, struct incoming *i)
 	if (i->known || i->st.rc < 0)
 		return;
 	i->attempts++;
+	i->failures_seen = w->plan_failures;
 	begin_change(w, b, i);
 	if (decide_request(&i->change, i->request, &i->decision, &i->st) < 0) {
 		w->stats.refused++;
@@ -456,12 +457,27 @@ static void set_refusal(struct incoming *i, int rc)
 	i->st.rc = rc;
 }
 
+static void decide_again(struct writes *w, struct incoming *i)
+{
+	w->stats.repeated++;
+	status_fini(&i->st);
+	i->st = (struct status){ 0 };
+	list_remove(&i->link);
+	list_push_front(&w->queue, &i->link);
+	w->n_queued++;
+}
+
 static void settle(struct writes *w, struct incoming *i, const struct plan_result *result)
 {
 	bool planned = i->plan.message.n_operations > 0 && i->st.rc == 0 && !i->known;
 
 	if (!planned) {
-		incoming_answer(w, i);
+		/* It needed no plan because of another's, which then was refused. */
+		if (i->failures_seen != w->plan_failures && !i->known && i->attempts > 0 &&
+		    i->attempts < ATTEMPTS_MAX)
+			decide_again(w, i);
+		else
+			incoming_answer(w, i);
 		return;
 	}
 	if (result->rc == 0) {
@@ -477,10 +493,7 @@ static void settle(struct writes *w, struct incoming *i, const struct plan_resul
 
 	if (i->intents_done == NULL && !orphan && refused && i->attempts < ATTEMPTS_MAX &&
 	    (i->decision.repeatable || result->rc == -EADDRINUSE)) {
-		w->stats.repeated++;
-		list_remove(&i->link);
-		list_push_front(&w->queue, &i->link);
-		w->n_queued++;
+		decide_again(w, i);
 		return;
 	}
 	if (i->intents_done != NULL)
@@ -504,6 +517,8 @@ void leader_applied(struct writes *w, uint64_t number, const struct plan_result 
 	list_remove(&b->link);
 	w->n_batches--;
 	overlay_applied(w->overlay, number);
+	for (size_t k = 0; k < n; k++)
+		w->plan_failures += results[k].rc < 0;
 	while (!list_empty(&b->incoming)) {
 		struct incoming *i = list_first(&b->incoming, struct incoming, link);
 
