@@ -213,6 +213,9 @@ int writes_submit_intents(struct writes *w, const struct intents *intents, write
 
 	int rc = decide_intents(&i->change, intents, ret_refused, st);
 
+	/* What is in flight does the work, or is refused: look again when that is known. */
+	if (rc == 0 && i->plan.message.n_operations == 0 && (w->n_batches > 0 || b->n_plans > 0))
+		rc = status_set(st, -EAGAIN, "somebody else's write is in flight");
 	if (rc < 0 || i->plan.message.n_operations == 0) {
 		incoming_free(w, i);
 		return rc;
