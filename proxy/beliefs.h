@@ -1,4 +1,5 @@
-/* What the proxy believes, for people: on SIGUSR1 it goes to the file `beliefs` in its directory. */
+/* What the proxy believes, for people: on SIGUSR1 it goes to the file `beliefs` in its directory.
+ */
 #pragma once
 
 #include "common/base/buf.h"

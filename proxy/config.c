@@ -8,9 +8,10 @@
 #include "common/base/cleanup.h"
 #include "proxy/services/services.h"
 
-static const char *const keys[] = { "node", "dir", "node_address", "ca_file", "cert_file", "key_file",
-	"master", "cluster_domain", "service_cidr", "pod_cidr", "dns_address", "dns_listen",
-	"dns_upstream", "resolv_conf", "log_level", NULL };
+static const char *const keys[] = { "node",         "dir",         "node_address", "ca_file",
+				    "cert_file",    "key_file",    "master",       "cluster_domain",
+				    "service_cidr", "pod_cidr",    "dns_address",  "dns_listen",
+				    "dns_upstream", "resolv_conf", "log_level",    NULL };
 
 static int read_level(struct proxy_config *c, struct status *st)
 {
@@ -24,7 +25,7 @@ static int read_level(struct proxy_config *c, struct status *st)
 		}
 	}
 	return status_set(st, -EINVAL, "%s: log_level is \"%s\", not debug, info, warn or error",
-		c->conf.path, text);
+			  c->conf.path, text);
 }
 
 /* "<16 hex id> rpc=HOST:PORT api=HOST:PORT" */
@@ -37,9 +38,10 @@ static int read_masters(struct proxy_config *c, struct status *st)
 
 		if (i == CONFIG_LIST_MAX)
 			return status_set(st, -EINVAL, "%s: more than %d masters", c->conf.path,
-				CONFIG_LIST_MAX);
+					  CONFIG_LIST_MAX);
 		if (rpc == NULL)
-			return status_set(st, -EINVAL,
+			return status_set(
+				st, -EINVAL,
 				"%s: a master is \"<id> rpc=HOST:PORT api=HOST:PORT\", not \"%s\"",
 				c->conf.path, line);
 		c->masters[i] = xstrndup(rpc + 4, strcspn(rpc + 4, " \t"));
@@ -53,8 +55,8 @@ static int read_upstreams(struct proxy_config *c, struct status *st)
 
 	for (size_t i = 0; (line = conf_get_nth(&c->conf, "dns_upstream", i)) != NULL; i++) {
 		if (i == CONFIG_LIST_MAX)
-			return status_set(st, -EINVAL, "%s: more than %d dns_upstream", c->conf.path,
-				CONFIG_LIST_MAX);
+			return status_set(st, -EINVAL, "%s: more than %d dns_upstream",
+					  c->conf.path, CONFIG_LIST_MAX);
 		c->dns_upstreams[i] = line;
 	}
 	return 0;
@@ -68,8 +70,9 @@ static int check_ranges(struct proxy_config *c, struct status *st)
 
 	for (size_t i = 0; i < array_size(names); i++) {
 		if (values[i] != NULL && !cidr_parse(values[i], &base, &mask))
-			return status_set(st, -EINVAL, "%s: %s is \"%s\", not an IPv4 range like 10.96.0.0/12",
-				c->conf.path, names[i], values[i]);
+			return status_set(st, -EINVAL,
+					  "%s: %s is \"%s\", not an IPv4 range like 10.96.0.0/12",
+					  c->conf.path, names[i], values[i]);
 	}
 	return 0;
 }
@@ -108,7 +111,8 @@ static int read_all(struct proxy_config *c, bool need_masters, struct status *st
 	return rc;
 }
 
-int proxy_config_read(struct proxy_config *c, const char *path, bool need_masters, struct status *st)
+int proxy_config_read(struct proxy_config *c, const char *path, bool need_masters,
+		      struct status *st)
 {
 	int rc;
 

@@ -37,21 +37,35 @@ static int usage(const char *why)
 static int read_arguments(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "snapshot", required_argument, NULL, 's' },
-		{ "dump", no_argument, NULL, 'd' },         { "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'v' },      { NULL, 0, NULL, 0 },
+		{ "config", required_argument, NULL, 'c' },
+		{ "snapshot", required_argument, NULL, 's' },
+		{ "dump", no_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
-		case 'c': a->config = optarg; break;
-		case 's': a->snapshot = optarg; break;
-		case 'd': a->dump = true; break;
-		case 'h': fputs(help, stdout); return 0;
-		case 'v': puts("sampan-proxy " SAMPAN_VERSION); return 0;
-		default: return usage("unknown option");
+		case 'c':
+			a->config = optarg;
+			break;
+		case 's':
+			a->snapshot = optarg;
+			break;
+		case 'd':
+			a->dump = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return 0;
+		case 'v':
+			puts("sampan-proxy " SAMPAN_VERSION);
+			return 0;
+		default:
+			return usage("unknown option");
 		}
 	}
 	if (optind < argc)
@@ -90,7 +104,8 @@ int main(int argc, char **argv)
 		struct proxy_options options = { &config, arguments.snapshot, argv };
 
 		log_init("proxy", config.log_level);
-		rc = arguments.dump ? dump(&config, arguments.snapshot, &st) : proxy_run(&options, &st);
+		rc = arguments.dump ? dump(&config, arguments.snapshot, &st)
+				    : proxy_run(&options, &st);
 		proxy_config_fini(&config);
 	}
 	if (rc < 0)

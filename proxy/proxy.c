@@ -57,7 +57,7 @@ static void act(struct proxy *p)
 	}
 	if (p->world.synced && !p->was_synced)
 		log_info("knows everything", "services=%zu nodes=%zu", p->world.services.count,
-			p->world.nodes.count);
+			 p->world.nodes.count);
 	p->was_synced = p->world.synced;
 	if (failed)
 		uv_timer_start(&p->retry, on_retry, RETRY_MS, 0);
@@ -134,7 +134,8 @@ static void on_masters(void *arg, const char *const *masters)
 }
 
 /* Those of the configuration and those learned since: the former may all have moved. */
-static size_t collect_masters(const struct proxy *p, struct buf *file, const char **list, size_t max)
+static size_t collect_masters(const struct proxy *p, struct buf *file, const char **list,
+			      size_t max)
 {
 	autofree char *path = masters_path(p);
 	size_t n = 0;
@@ -146,7 +147,7 @@ static size_t collect_masters(const struct proxy *p, struct buf *file, const cha
 	if (path != NULL && file_read(path, PEM_BYTES_MAX, file, NULL) == 0) {
 		buf_cstr(file);
 		for (char *save, *line = strtok_r((char *)file->data, "\n", &save);
-			line != NULL && n < max - 1; line = strtok_r(NULL, "\n", &save))
+		     line != NULL && n < max - 1; line = strtok_r(NULL, "\n", &save))
 			list[n++] = line;
 	}
 	list[n] = NULL;
@@ -226,11 +227,11 @@ static void print_beliefs(struct proxy *p, struct buf *to)
 
 	if (p->feed != NULL)
 		buf_printf(to, "master=%s revision=%llu\n", feed_master(p->feed),
-			(unsigned long long)feed_revision(p->feed));
+			   (unsigned long long)feed_revision(p->feed));
 	buf_printf(to, "dns queries=%llu answered=%llu forwarded=%llu failed=%llu dropped=%llu\n",
-		(unsigned long long)dns->queries, (unsigned long long)dns->answered,
-		(unsigned long long)dns->forwarded, (unsigned long long)dns->failed,
-		(unsigned long long)dns->dropped);
+		   (unsigned long long)dns->queries, (unsigned long long)dns->answered,
+		   (unsigned long long)dns->forwarded, (unsigned long long)dns->failed,
+		   (unsigned long long)dns->dropped);
 	beliefs_print(to, &p->world, p->config->node);
 	services_dump(p->services, to);
 }
@@ -327,7 +328,8 @@ int proxy_run(const struct proxy_options *options, struct status *st)
 	start_handles(p);
 	rc = start(p, st);
 	if (rc == 0) {
-		log_info("running", "node=%s dns=%s", log_quote(p->config->node), p->config->dns_listen);
+		log_info("running", "node=%s dns=%s", log_quote(p->config->node),
+			 p->config->dns_listen);
 		uv_run(&p->uv, UV_RUN_DEFAULT);
 		log_info("ending", "");
 	}
@@ -350,7 +352,7 @@ static bool nothing_there(void *arg, const struct element *key, uint64_t *ret_va
 }
 
 int proxy_dump_snapshot(const struct proxy_config *config, const char *snapshot, struct buf *to,
-	struct status *st)
+			struct status *st)
 {
 	struct plan_context ctx = { .node = config->node, .lookup = nothing_there };
 	auto_with(elements_fini) struct elements all = { 0 };
@@ -359,7 +361,7 @@ int proxy_dump_snapshot(const struct proxy_config *config, const char *snapshot,
 
 	world_init(&w);
 	rc = snapshot_read(&w, snapshot, st);
-	tree_for_each(s, &w.services, struct service, node)
+	tree_for_each (s, &w.services, struct service, node)
 		plan_service(s, &ctx, &all);
 	if (rc == 0) {
 		beliefs_print(to, &w, config->node);

@@ -17,4 +17,4 @@ int proxy_run(const struct proxy_options *options, struct status *st);
 
 /* What would be written for the snapshot, as text; touches nothing. */
 int proxy_dump_snapshot(const struct proxy_config *config, const char *snapshot, struct buf *to,
-	struct status *st);
+			struct status *st);

@@ -11,7 +11,8 @@
 
 #define SNAPSHOT_BYTES_MAX (256u << 20)
 
-/* Each item is printed and read again as an object of its kind: simple, and fast enough for a file. */
+/* Each item is printed and read again as an object of its kind: simple, and fast enough for a file.
+ */
 static int take_item(struct world *w, const struct value *item, size_t i, struct status *st)
 {
 	auto_with(arena_fini) struct arena arena;
@@ -37,7 +38,7 @@ static int take_item(struct world *w, const struct value *item, size_t i, struct
 	struct bytes packed = pack_message_in(&arena, message);
 
 	return world_apply(w, kind->resource, meta->namespace_ != NULL ? meta->namespace_ : "",
-		meta->name, &packed, st);
+			   meta->name, &packed, st);
 }
 
 int snapshot_read(struct world *w, const char *path, struct status *st)

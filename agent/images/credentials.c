@@ -70,7 +70,7 @@ static bool key_fits(const char *key, const struct reference *ref)
 	size_t n = strlen(path);
 
 	return strncmp(ref->repository, path, n) == 0 &&
-		(ref->repository[n] == '\0' || ref->repository[n] == '/');
+	       (ref->repository[n] == '\0' || ref->repository[n] == '/');
 }
 
 static char *credentials_of_entry(const struct json *entry)
@@ -98,7 +98,8 @@ static char *credentials_of_config(const struct json *config, const struct refer
 		auths = config;
 	if (auths->type != JSON_OBJECT)
 		return NULL;
-	json_for_each(entry, auths) {
+	json_for_each(entry, auths)
+	{
 		if (key_fits(entry->key, ref) &&
 		    (best == NULL || strlen(entry->key) > strlen(best->key)))
 			best = entry;

@@ -51,7 +51,7 @@ struct images_options {
 };
 
 int images_open(uv_loop_t *loop, const struct images_options *options, struct images **ret,
-	struct status *st);
+		struct status *st);
 /* Ends running pulls; their callbacks come with ECANCELED before cb. */
 void images_close(struct images *images, void (*cb)(void *arg), void *arg);
 
@@ -80,7 +80,7 @@ struct image_pull;
  * this call when nothing has to be pulled (NULL is returned then), or later on the loop. The
  * request is copied. */
 struct image_pull *images_resolve(struct images *images, const struct image_request *request,
-	images_resolve_cb *cb, void *arg);
+				  images_resolve_cb *cb, void *arg);
 /* The callback is not called any more; a pull that nobody waits for is stopped, its finished
  * layers stay. Accepts NULL. */
 void image_pull_cancel(struct image_pull *pull);
@@ -99,9 +99,9 @@ struct images_watermarks {
 };
 /* Bytes to free so that use falls to the low mark; 0 while use is below the high one. */
 uint64_t images_bytes_to_free(uint64_t used_bytes, uint64_t capacity_bytes,
-	struct images_watermarks marks);
+			      struct images_watermarks marks);
 /* Remove images that are not in in_use (digests), least recently resolved first, until want_bytes
  * are freed or none is left, and every layer no image refers to. Returns the bytes freed; the
  * files go in the background. Does nothing while a pull runs. */
 uint64_t images_collect(struct images *images, const char *const *in_use, size_t n_in_use,
-	uint64_t want_bytes);
+			uint64_t want_bytes);

@@ -295,7 +295,8 @@ const struct json *json_member(const struct json *object, const char *key)
 {
 	if (object == NULL || object->type != JSON_OBJECT)
 		return NULL;
-	json_for_each(it, object) {
+	json_for_each(it, object)
+	{
 		if (strcmp(it->key, key) == 0)
 			return it;
 	}

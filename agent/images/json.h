@@ -11,7 +11,15 @@
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 
-enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+enum json_type {
+	JSON_NULL,
+	JSON_FALSE,
+	JSON_TRUE,
+	JSON_NUMBER,
+	JSON_STRING,
+	JSON_ARRAY,
+	JSON_OBJECT
+};
 
 struct json {
 	enum json_type type;
@@ -21,7 +29,8 @@ struct json {
 	struct json *first, *next;
 };
 
-/* EINVAL: not JSON. E2BIG: deeper or larger than allowed. Members that are named twice: the first counts. */
+/* EINVAL: not JSON. E2BIG: deeper or larger than allowed. Members that are named twice: the first
+ * counts. */
 int json_parse(struct arena *arena, struct bytes text, const struct json **ret);
 /* The member of an object; NULL for none, and for anything that is no object (NULL included). */
 const struct json *json_member(const struct json *object, const char *key);

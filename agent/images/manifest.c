@@ -13,10 +13,14 @@ struct platform platform_of_machine(void)
 		const char *machine;
 		struct platform platform;
 	} known[] = {
-		{ "x86_64", { "linux", "amd64", "" } },   { "aarch64", { "linux", "arm64", "v8" } },
-		{ "armv7l", { "linux", "arm", "v7" } },   { "armv6l", { "linux", "arm", "v6" } },
-		{ "i686", { "linux", "386", "" } },       { "ppc64le", { "linux", "ppc64le", "" } },
-		{ "riscv64", { "linux", "riscv64", "" } }, { "s390x", { "linux", "s390x", "" } },
+		{ "x86_64", { "linux", "amd64", "" } },
+		{ "aarch64", { "linux", "arm64", "v8" } },
+		{ "armv7l", { "linux", "arm", "v7" } },
+		{ "armv6l", { "linux", "arm", "v6" } },
+		{ "i686", { "linux", "386", "" } },
+		{ "ppc64le", { "linux", "ppc64le", "" } },
+		{ "riscv64", { "linux", "riscv64", "" } },
+		{ "s390x", { "linux", "s390x", "" } },
 	};
 	struct utsname name;
 
@@ -58,15 +62,16 @@ static int platform_score(const struct json *descriptor, struct platform want)
 }
 
 static int choose(const struct json *list, struct platform want, struct manifest *ret,
-	struct status *st)
+		  struct status *st)
 {
 	const struct json *best = NULL;
 	int best_score = 0;
 
 	if (list->n > MANIFEST_INDEX_MAX)
 		return status_set(st, -EINVAL, "the index has %zu entries, at most %d are read",
-			list->n, MANIFEST_INDEX_MAX);
-	json_for_each(it, list) {
+				  list->n, MANIFEST_INDEX_MAX);
+	json_for_each(it, list)
+	{
 		int score = platform_score(it, want);
 
 		if (score > best_score) {
@@ -78,28 +83,32 @@ static int choose(const struct json *list, struct platform want, struct manifest
 		best = list->first;
 	if (best == NULL)
 		return status_set(st, -ENOENT, "no image for %s/%s in the index of %zu entries",
-			want.os, want.architecture, list->n);
+				  want.os, want.architecture, list->n);
 	if (blob_of(best, &ret->chosen) < 0)
-		return status_set(st, -EINVAL, "the index entry for %s/%s has no sha256 digest and size",
-			want.os, want.architecture);
+		return status_set(st, -EINVAL,
+				  "the index entry for %s/%s has no sha256 digest and size",
+				  want.os, want.architecture);
 	ret->is_index = true;
 	return 0;
 }
 
 static int read_layers(struct arena *arena, const struct json *list, struct manifest *ret,
-	struct status *st)
+		       struct status *st)
 {
 	size_t i = 0;
 
 	if (list->n > MANIFEST_LAYERS_MAX)
 		return status_set(st, -EINVAL, "the image has %zu layers, at most %d are possible",
-			list->n, MANIFEST_LAYERS_MAX);
+				  list->n, MANIFEST_LAYERS_MAX);
 	ret->layers = arena_array(arena, struct blob, list->n + 1);
-	json_for_each(it, list) {
+	json_for_each(it, list)
+	{
 		if (blob_of(it, &ret->layers[i]) < 0)
-			return status_set(st, -EINVAL, "layer %zu has no sha256 digest and size", i);
+			return status_set(st, -EINVAL, "layer %zu has no sha256 digest and size",
+					  i);
 		if (json_member(it, "urls") != NULL && json_member(it, "urls")->n > 0)
-			return status_set(st, -EINVAL, "layer %zu lies outside the registry (urls)", i);
+			return status_set(st, -EINVAL, "layer %zu lies outside the registry (urls)",
+					  i);
 		i++;
 	}
 	ret->n_layers = i;
@@ -107,7 +116,7 @@ static int read_layers(struct arena *arena, const struct json *list, struct mani
 }
 
 int manifest_parse(struct arena *arena, struct bytes text, struct platform platform,
-	struct manifest *ret, struct status *st)
+		   struct manifest *ret, struct status *st)
 {
 	const struct json *doc, *list;
 	struct manifest manifest = { 0 };
@@ -131,7 +140,8 @@ int manifest_parse(struct arena *arena, struct bytes text, struct platform platf
 	if (list == NULL || list->type != JSON_ARRAY)
 		return status_set(st, -EINVAL, "the manifest has neither layers nor manifests");
 	if (blob_of(json_member(doc, "config"), &manifest.config) < 0)
-		return status_set(st, -EINVAL, "the manifest's config has no sha256 digest and size");
+		return status_set(st, -EINVAL,
+				  "the manifest's config has no sha256 digest and size");
 	rc = read_layers(arena, list, &manifest, st);
 	if (rc == 0)
 		*ret = manifest;

@@ -33,12 +33,12 @@ struct platform platform_of_machine(void);
 
 struct manifest {
 	bool is_index;
-	struct blob chosen; /* Index: the manifest for the platform. */
-	struct blob config; /* Manifest. */
+	struct blob chosen;  /* Index: the manifest for the platform. */
+	struct blob config;  /* Manifest. */
 	struct blob *layers; /* Manifest; bottom first. */
 	size_t n_layers;
 };
 
 /* EINVAL: cannot be read; ENOENT: an index without our platform (several others in it). */
 int manifest_parse(struct arena *arena, struct bytes text, struct platform platform,
-	struct manifest *ret, struct status *st);
+		   struct manifest *ret, struct status *st);

@@ -129,16 +129,16 @@ static void finish(struct pull_process *p)
 	if (image != NULL) {
 		status_fini(&p->st);
 		log_info("pulled an image", "image=%s digest=%s bytes=%llu", log_quote(p->name),
-			p->digest, (unsigned long long)p->done_bytes);
+			 p->digest, (unsigned long long)p->done_bytes);
 	} else if (p->st.rc == 0) {
 		autofree char *text = xasprintf("cannot pull %s: the helper ended with status %lld",
-			p->name, (long long)p->exit_status);
+						p->name, (long long)p->exit_status);
 
 		fail(p, -EIO, "ErrImagePull", text);
 	}
 	if (image == NULL && !p->cancelled)
 		log_warn("cannot pull an image", "image=%s reason=%s error=%s", log_quote(p->name),
-			p->st.reason, log_quote(p->st.message));
+			 p->st.reason, log_quote(p->st.message));
 	deliver(p, image);
 	image_unref(image);
 }
@@ -251,11 +251,14 @@ static void send_request(struct pull_process *p)
 static int spawn(struct pull_process *p)
 {
 	struct images *images = p->images;
-	const char *args[160] = { images->pull_path, "--dir", images->dir, "--work-dir", p->work_dir };
+	const char *args[160] = { images->pull_path, "--dir", images->dir, "--work-dir",
+				  p->work_dir };
 	size_t n = 5;
 	uv_stdio_container_t stdio[3] = {
-		{ .flags = UV_CREATE_PIPE | UV_READABLE_PIPE, .data.stream = (uv_stream_t *)&p->in },
-		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&p->out },
+		{ .flags = UV_CREATE_PIPE | UV_READABLE_PIPE,
+		  .data.stream = (uv_stream_t *)&p->in },
+		{ .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE,
+		  .data.stream = (uv_stream_t *)&p->out },
 		{ .flags = UV_INHERIT_FD, .data.fd = 2 },
 	};
 
@@ -307,7 +310,7 @@ static void start(struct pull_process *p)
 
 static void start_waiting(struct images *images)
 {
-	list_for_each(p, &images->pulls, struct pull_process, link) {
+	list_for_each (p, &images->pulls, struct pull_process, link) {
 		if (images->closing || images->n_running >= IMAGES_PULLS_MAX)
 			return;
 		if (p->state == PULL_WAITING)
@@ -324,7 +327,7 @@ static bool same_text(const char *a, const char *b)
 
 static struct pull_process *find_process(struct images *images, const char *name, const char *auth)
 {
-	list_for_each(p, &images->pulls, struct pull_process, link) {
+	list_for_each (p, &images->pulls, struct pull_process, link) {
 		if (p->state != PULL_ENDING && !p->cancelled && strcmp(p->name, name) == 0 &&
 		    same_text(p->auth, auth))
 			return p;
@@ -333,7 +336,8 @@ static struct pull_process *find_process(struct images *images, const char *name
 }
 
 static struct image_pull *pull(struct images *images, const struct reference *ref,
-	const struct image_request *request, const char *name, images_resolve_cb *cb, void *arg)
+			       const struct image_request *request, const char *name,
+			       images_resolve_cb *cb, void *arg)
 {
 	autofree char *auth =
 		credentials_find(request->docker_configs, request->n_docker_configs, ref);
@@ -371,13 +375,13 @@ enum image_policy image_policy_default(const char *name)
 
 	if (reference_parse(name, &ref, NULL) < 0)
 		return IMAGE_IF_NOT_PRESENT;
-	return strcmp(ref.tag, "latest") == 0 && ref.digest[0] == '\0' ? IMAGE_ALWAYS :
-									IMAGE_IF_NOT_PRESENT;
+	return strcmp(ref.tag, "latest") == 0 && ref.digest[0] == '\0' ? IMAGE_ALWAYS
+								       : IMAGE_IF_NOT_PRESENT;
 }
 
 /* A name with a digest never changes its meaning, so Always has nothing to ask for. */
 static struct image *resolve_here(struct images *images, const struct reference *ref,
-	const char *name, enum image_policy policy)
+				  const char *name, enum image_policy policy)
 {
 	if (policy == IMAGE_ALWAYS && ref->digest[0] == '\0')
 		return NULL;
@@ -391,7 +395,7 @@ static struct image *resolve_here(struct images *images, const struct reference 
 }
 
 struct image_pull *images_resolve(struct images *images, const struct image_request *request,
-	images_resolve_cb *cb, void *arg)
+				  images_resolve_cb *cb, void *arg)
 {
 	auto_with(status_fini) struct status st = { 0 };
 	struct reference ref;
@@ -454,7 +458,7 @@ void image_pull_progress(const struct image_pull *w, uint64_t *ret_done, uint64_
 
 static struct pull_process *first_not_cancelled(struct images *images)
 {
-	list_for_each(p, &images->pulls, struct pull_process, link) {
+	list_for_each (p, &images->pulls, struct pull_process, link) {
 		if (!p->cancelled)
 			return p;
 	}

@@ -16,7 +16,7 @@ static const char *text_or_empty(const struct json *object, const char *key)
 
 /* The strings of an array, or the keys of an object (ExposedPorts is a set written as a map). */
 static int read_texts(struct arena *arena, const struct json *config, const char *key,
-	const char ***ret, struct status *st)
+		      const char ***ret, struct status *st)
 {
 	const struct json *list = json_member(config, key);
 	size_t n = list != NULL ? list->n : 0, i = 0;
@@ -26,38 +26,44 @@ static int read_texts(struct arena *arena, const struct json *config, const char
 		return 0;
 	if (list->type != JSON_ARRAY && list->type != JSON_OBJECT)
 		return status_set(st, -EINVAL, "image configuration: %s is not a list", key);
-	json_for_each(it, list) {
+	json_for_each(it, list)
+	{
 		if (list->type == JSON_ARRAY && it->type != JSON_STRING)
 			return status_set(st, -EINVAL, "image configuration: %s[%zu] is not text",
-				key, i);
+					  key, i);
 		(*ret)[i++] = list->type == JSON_ARRAY ? it->text : it->key;
 	}
 	return 0;
 }
 
 static int read_layers(struct arena *arena, const struct json *doc, struct record *ret,
-	struct status *st)
+		       struct status *st)
 {
 	const struct json *rootfs = json_member(doc, "rootfs");
-	const struct json *ids = json_member(rootfs, "diff_ids"), *sizes = json_member(doc, "sizes");
+	const struct json *ids = json_member(rootfs, "diff_ids"),
+			  *sizes = json_member(doc, "sizes");
 	size_t i = 0;
 
 	if (ids == NULL || ids->type != JSON_ARRAY)
 		return status_set(st, -EINVAL, "image configuration: rootfs.diff_ids is missing");
 	if (ids->n > MANIFEST_LAYERS_MAX)
 		return status_set(st, -EINVAL, "image configuration: more than %d layers",
-			MANIFEST_LAYERS_MAX);
+				  MANIFEST_LAYERS_MAX);
 	ret->diff_ids = arena_array(arena, const char *, ids->n + 1);
 	ret->sizes = arena_array(arena, uint64_t, ids->n + 1);
-	json_for_each(it, ids) {
+	json_for_each(it, ids)
+	{
 		if (it->type != JSON_STRING || !digest_is_valid(it->text))
-			return status_set(st, -EINVAL,
-				"image configuration: rootfs.diff_ids[%zu] is not a sha256 digest", i);
+			return status_set(
+				st, -EINVAL,
+				"image configuration: rootfs.diff_ids[%zu] is not a sha256 digest",
+				i);
 		ret->diff_ids[i++] = it->text;
 	}
 	ret->n_layers = i;
 	i = 0;
-	json_for_each(it, sizes) {
+	json_for_each(it, sizes)
+	{
 		if (i == ret->n_layers || it->type != JSON_NUMBER)
 			return status_set(st, -EINVAL, "image record: sizes do not fit the layers");
 		ret->sizes[i++] = strtoull(it->text, NULL, 10);

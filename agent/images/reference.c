@@ -19,7 +19,8 @@ bool digest_is_valid(const char *text)
 	return strspn(text + 7, "0123456789abcdef") == 64;
 }
 
-/* Components of lower-case letters and digits, joined inside by one of . _ __ or any number of -. */
+/* Components of lower-case letters and digits, joined inside by one of . _ __ or any number of -.
+ */
 static bool repository_is_valid(const char *text)
 {
 	char before = '/';
@@ -56,7 +57,8 @@ static bool tag_is_valid(const char *text)
 static bool domain_is_valid(const char *text)
 {
 	const char *port = strrchr(text, ':');
-	size_t host = port != NULL && strchr(text, ']') < port ? (size_t)(port - text) : strlen(text);
+	size_t host =
+		port != NULL && strchr(text, ']') < port ? (size_t)(port - text) : strlen(text);
 
 	if (host == 0)
 		return false;
@@ -153,7 +155,7 @@ int reference_parse(const char *name, struct reference *ret, struct status *st)
 char *reference_text(const struct reference *ref)
 {
 	return xasprintf("%s/%s%s%s%s%s", ref->domain, ref->repository, ref->tag[0] ? ":" : "",
-		ref->tag, ref->digest[0] ? "@" : "", ref->digest);
+			 ref->tag, ref->digest[0] ? "@" : "", ref->digest);
 }
 
 const char *reference_registry(const struct reference *ref)

@@ -14,7 +14,7 @@
 struct reference {
 	char domain[REFERENCE_MAX + 1];
 	char repository[REFERENCE_MAX + 1];
-	char tag[129];            /* "latest" where neither tag nor digest was named; "" with a digest only. */
+	char tag[129]; /* "latest" where neither tag nor digest was named; "" with a digest only. */
 	char digest[DIGEST_SIZE]; /* "" for none. */
 };
 

@@ -75,7 +75,7 @@ static void ref_free(struct images *images, struct ref *ref)
 
 static struct ref *find_ref(struct images *images, const char *name)
 {
-	list_for_each(ref, &images->refs, struct ref, link) {
+	list_for_each (ref, &images->refs, struct ref, link) {
 		if (strcmp(ref->name, name) == 0)
 			return ref;
 	}
@@ -91,7 +91,7 @@ static int write_refs(struct images *images)
 
 	if (f == NULL)
 		return -errno;
-	list_for_each(ref, &images->refs, struct ref, link)
+	list_for_each (ref, &images->refs, struct ref, link)
 		fprintf(f, "%s %s\n", ref->name, ref->digest);
 	if (fflush(f) != 0 || fsync(fileno(f)) < 0 || ferror(f))
 		rc = -EIO;
@@ -129,7 +129,7 @@ void images_put_ref(struct images *images, const char *name, const char *digest)
 
 	if (rc < 0)
 		log_warn("cannot write the names of images", "dir=%s error=%s",
-			log_quote(images->dir), log_quote(strerror(-rc)));
+			 log_quote(images->dir), log_quote(strerror(-rc)));
 }
 
 /* A line that cannot be read costs a pull, nothing else. */
@@ -303,7 +303,7 @@ void images_visit(struct images *images, images_visit_cb *cb, void *arg)
 {
 	auto_with(map_fini) struct map seen = { 0 };
 
-	list_for_each(ref, &images->refs, struct ref, link) {
+	list_for_each (ref, &images->refs, struct ref, link) {
 		const char *names[64];
 		size_t n = 0;
 		struct image *image;
@@ -314,7 +314,7 @@ void images_visit(struct images *images, images_visit_cb *cb, void *arg)
 		if (image == NULL)
 			continue;
 		names[n++] = image->image_id;
-		list_for_each(other, &images->refs, struct ref, link) {
+		list_for_each (other, &images->refs, struct ref, link) {
 			if (n < array_size(names) - 1 && strcmp(other->digest, ref->digest) == 0)
 				names[n++] = other->name;
 		}
@@ -327,7 +327,7 @@ void images_visit(struct images *images, images_visit_cb *cb, void *arg)
 /* --- Collecting ------------------------------------------------------------- */
 
 uint64_t images_bytes_to_free(uint64_t used_bytes, uint64_t capacity_bytes,
-	struct images_watermarks marks)
+			      struct images_watermarks marks)
 {
 	uint64_t high = capacity_bytes / 100 * marks.high_percent;
 	uint64_t low = capacity_bytes / 100 * marks.low_percent;
@@ -442,7 +442,7 @@ static uint64_t forget_image(struct images *images, const char *digest, struct m
 }
 
 uint64_t images_collect(struct images *images, const char *const *in_use, size_t n_in_use,
-	uint64_t want_bytes)
+			uint64_t want_bytes)
 {
 	auto_with(map_fini) struct map users = { 0 };
 	uint64_t planned = 0;
@@ -451,7 +451,7 @@ uint64_t images_collect(struct images *images, const char *const *in_use, size_t
 	if (!list_empty(&images->pulls))
 		return 0;
 	count_all_layers(images, &users);
-	list_for_each(ref, &images->refs, struct ref, link) {
+	list_for_each (ref, &images->refs, struct ref, link) {
 		if (planned >= want_bytes)
 			break;
 		if (in_list(in_use, n_in_use, ref->digest))
@@ -496,7 +496,7 @@ static char **copy_list(const char *const *list)
 
 static void images_free(struct images *images)
 {
-	list_for_each(ref, &images->refs, struct ref, link)
+	list_for_each (ref, &images->refs, struct ref, link)
 		ref_free(images, ref);
 	free_texts(images->insecure);
 	free(images->dir);
@@ -506,7 +506,7 @@ static void images_free(struct images *images)
 }
 
 int images_open(uv_loop_t *loop, const struct images_options *options, struct images **ret,
-	struct status *st)
+		struct status *st)
 {
 	struct images *images = xcalloc(1, sizeof(*images));
 	int rc;

@@ -71,13 +71,14 @@ static void write_cursor(struct address_pool *pool)
 }
 
 int address_pool_create(const char *cidr, const char *cursor_path, struct address_pool **ret,
-	struct status *st)
+			struct status *st)
 {
 	uint32_t base;
 	unsigned bits;
 
 	if (parse_cidr(cidr, &base, &bits) < 0)
-		return status_set(st, -EINVAL, "\"%s\" is not an IPv4 range like 10.1.2.0/24", cidr);
+		return status_set(st, -EINVAL, "\"%s\" is not an IPv4 range like 10.1.2.0/24",
+				  cidr);
 	struct address_pool *pool = xcalloc(1, sizeof(*pool));
 
 	pool->base = base;
@@ -137,6 +138,6 @@ void address_pool_give_back(struct address_pool *pool, struct in_addr address)
 	assert(i >= 2);
 	assert(i < pool->n - 1);
 	assert(is_used(pool, i));
-	pool->used[i / 8] &= (uint8_t)~(1u << (i % 8));
+	pool->used[i / 8] &= (uint8_t) ~(1u << (i % 8));
 	pool->n_used--;
 }

@@ -62,7 +62,8 @@ int netns_create(const char *path, struct status *st)
 	if (home < 0)
 		return status_set(st, -errno, "no handle on our own network: %s", strerror(errno));
 	if (netns_exists(path))
-		return status_set(st, -EEXIST, "%s: a network namespace is pinned there already", path);
+		return status_set(st, -EEXIST, "%s: a network namespace is pinned there already",
+				  path);
 	file = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
 	if (file < 0)
 		return status_set(st, -errno, "cannot make %s: %s", path, strerror(errno));

@@ -20,7 +20,8 @@
 
 #include "common/base/status.h"
 
-/* Make a network namespace with lo up and pin it by a bind mount at path (made, must not be in use). */
+/* Make a network namespace with lo up and pin it by a bind mount at path (made, must not be in
+ * use). */
 int netns_create(const char *path, struct status *st);
 /* Unpin; it goes when the last process in it ends. 0 also when nothing is there. */
 int netns_destroy(const char *path);
@@ -40,7 +41,8 @@ struct pod_network {
 /* Give the namespace its eth0 and the host its route. The node's forwarding must be on. A
  * pair left over from an earlier attempt for this uid is replaced. */
 int network_setup_pod(const struct pod_network *pod, struct status *st);
-/* Take the host end away now instead of when the namespace goes (slower, 20 ms). 0 also when there is none. */
+/* Take the host end away now instead of when the namespace goes (slower, 20 ms). 0 also when there
+ * is none. */
 int network_remove_pod(const char *uid);
 /* The name of the host end: "sp" and 12 characters made of uid. */
 void network_host_interface(const char *uid, char ret_name[16]);
@@ -53,13 +55,14 @@ int network_setup_node(struct status *st);
 /* Addresses of a podCIDR, walked in order so that one is not used again soon.
  *
  * The first two (network, gateway) and the last (broadcast) are never handed out. It keeps
- * nothing on disk itself except the place of the walk: mark what the pods found at start hold, then allocate. */
+ * nothing on disk itself except the place of the walk: mark what the pods found at start hold, then
+ * allocate. */
 struct address_pool;
 
 /* cursor_path: a file that remembers the place across restarts; NULL: none. EINVAL: not an IPv4
  * CIDR with 4 addresses at least. */
 int address_pool_create(const char *cidr, const char *cursor_path, struct address_pool **ret,
-	struct status *st);
+			struct status *st);
 void address_pool_destroy(struct address_pool *pool);
 /* The address is in use already (adopted pods). EEXIST: it was. ERANGE: not of this range. */
 int address_pool_mark(struct address_pool *pool, struct in_addr address);

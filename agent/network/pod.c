@@ -76,7 +76,8 @@ static void begin_route(struct netlink *n, uint8_t bits, uint8_t scope)
 		.rtm_type = RTN_UNICAST,
 	};
 
-	netlink_begin(n, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &route, sizeof(route));
+	netlink_begin(n, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &route,
+		      sizeof(route));
 }
 
 static int setup_host(const struct pod_network *pod, const char *name, int netns_fd)
@@ -120,7 +121,7 @@ static void put_gateway(struct netlink *n, int index)
 	netlink_put_be32(n, RTA_DST, GATEWAY);
 	netlink_put_u32(n, RTA_OIF, (uint32_t)index);
 	netlink_begin(n, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &neighbour,
-		sizeof(neighbour));
+		      sizeof(neighbour));
 	netlink_put_be32(n, NDA_DST, GATEWAY);
 	netlink_put(n, NDA_LLADDR, host_mac, sizeof(host_mac));
 	begin_route(n, 0, RT_SCOPE_UNIVERSE);
@@ -150,7 +151,8 @@ static int setup_inside(void *arg)
 
 /* --- sysctls ---------------------------------------------------------------- */
 
-/* "net.ipv4.x=1" becomes the file below /proc/sys; only what belongs to the namespace may be set. */
+/* "net.ipv4.x=1" becomes the file below /proc/sys; only what belongs to the namespace may be set.
+ */
 static int write_sysctl(const char *assignment)
 {
 	autofree char *path = xasprintf("/proc/sys/%s", assignment);
@@ -184,7 +186,7 @@ static int write_sysctls(void *arg)
 
 		if (rc < 0)
 			return status_set(s->st, rc, "cannot set the sysctl %s: %s",
-				s->pod->sysctls[i], strerror(-rc));
+					  s->pod->sysctls[i], strerror(-rc));
 	}
 	return 0;
 }
@@ -219,7 +221,7 @@ int network_setup_pod(const struct pod_network *pod, struct status *st)
 
 	if (netns < 0)
 		return status_set(st, -errno, "cannot open the network namespace %s: %s",
-			pod->netns_path, strerror(errno));
+				  pod->netns_path, strerror(errno));
 	network_host_interface(pod->uid, name);
 	rc = network_remove_pod(pod->uid);
 	if (rc == 0)
@@ -228,7 +230,7 @@ int network_setup_pod(const struct pod_network *pod, struct status *st)
 		rc = netns_run(netns, setup_inside, &in);
 	if (rc < 0)
 		status_set(st, rc, "cannot set up %s for the address %s: %s", name,
-			inet_ntoa(pod->address), strerror(-rc));
+			   inet_ntoa(pod->address), strerror(-rc));
 	if (rc == 0 && pod->n_sysctls > 0)
 		rc = netns_run(netns, write_sysctls, &in);
 	if (rc < 0)

@@ -22,7 +22,8 @@ int netlink_open(struct netlink *n, int protocol)
 	*n = (struct netlink){ .fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol) };
 	if (n->fd < 0)
 		return -errno;
-	/* The request is not repeated in its acknowledgement. Absent on old kernels, and not needed. */
+	/* The request is not repeated in its acknowledgement. Absent on old kernels, and not
+	 * needed. */
 	setsockopt(n->fd, SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one));
 	if (setsockopt(n->fd, SOL_SOCKET, SO_SNDBUFFORCE, &out, sizeof(out)) < 0)
 		setsockopt(n->fd, SOL_SOCKET, SO_SNDBUF, &out, sizeof(out));
@@ -61,7 +62,7 @@ static void put_padded(struct netlink *n, const void *data, size_t bytes)
 }
 
 void netlink_begin(struct netlink *n, uint16_t type, uint16_t flags, const void *header,
-	size_t header_bytes)
+		   size_t header_bytes)
 {
 	struct nlmsghdr h = {
 		.nlmsg_type = type,
@@ -129,7 +130,7 @@ static int send_all(struct netlink *n)
 
 	do {
 		sent = sendto(n->fd, n->out.data, n->out.len, 0, (struct sockaddr *)&kernel,
-			sizeof(kernel));
+			      sizeof(kernel));
 	} while (sent < 0 && errno == EINTR);
 	int rc = sent < 0 ? -errno : (size_t)sent == n->out.len ? 0 : -EMSGSIZE;
 
@@ -187,8 +188,9 @@ int netlink_transact(struct netlink *n)
 		unsigned left = (unsigned)got;
 
 		for (struct nlmsghdr *h = (struct nlmsghdr *)(void *)space; NLMSG_OK(h, left);
-			h = NLMSG_NEXT(h, left)) {
-			if (h->nlmsg_type != NLMSG_ERROR || (int32_t)(h->nlmsg_seq - n->first_seq) < 0)
+		     h = NLMSG_NEXT(h, left)) {
+			if (h->nlmsg_type != NLMSG_ERROR ||
+			    (int32_t)(h->nlmsg_seq - n->first_seq) < 0)
 				continue;
 			if (result == 0)
 				result = error_of(h);
@@ -202,7 +204,7 @@ int netlink_transact(struct netlink *n)
 static int take_part(uint8_t *space, unsigned left, uint32_t seq, netlink_message_fn *fn, void *arg)
 {
 	for (struct nlmsghdr *h = (struct nlmsghdr *)(void *)space; NLMSG_OK(h, left);
-		h = NLMSG_NEXT(h, left)) {
+	     h = NLMSG_NEXT(h, left)) {
 		if (h->nlmsg_seq != seq)
 			continue;
 		if ((h->nlmsg_flags & NLM_F_DUMP_INTR) != 0)
@@ -265,14 +267,15 @@ int netlink_parse(const void *data, size_t bytes, const struct nlattr **table, u
 }
 
 int netlink_parse_message(const struct nlmsghdr *message, size_t header_bytes,
-	const struct nlattr **table, unsigned max)
+			  const struct nlattr **table, unsigned max)
 {
 	size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(header_bytes);
 
 	memset(table, 0, sizeof(*table) * (max + 1));
 	if (message->nlmsg_len < skip)
 		return -EBADMSG;
-	return netlink_parse((const uint8_t *)message + skip, message->nlmsg_len - skip, table, max);
+	return netlink_parse((const uint8_t *)message + skip, message->nlmsg_len - skip, table,
+			     max);
 }
 
 uint32_t netlink_u32(const struct nlattr *a)

@@ -30,7 +30,7 @@ void netlink_close(struct netlink *n);
 
 /* Begin a message; NLM_F_REQUEST is added. With NLM_F_ACK it is waited for. */
 void netlink_begin(struct netlink *n, uint16_t type, uint16_t flags, const void *header,
-	size_t header_bytes);
+		   size_t header_bytes);
 void netlink_put(struct netlink *n, uint16_t type, const void *data, size_t bytes);
 void netlink_put_u32(struct netlink *n, uint16_t type, uint32_t value);
 void netlink_put_be32(struct netlink *n, uint16_t type, uint32_t value);
@@ -59,7 +59,7 @@ int netlink_dump(struct netlink *n, netlink_message_fn *fn, void *arg);
 int netlink_parse(const void *data, size_t bytes, const struct nlattr **table, unsigned max);
 /* The attributes behind the family's header of a message. */
 int netlink_parse_message(const struct nlmsghdr *message, size_t header_bytes,
-	const struct nlattr **table, unsigned max);
+			  const struct nlattr **table, unsigned max);
 static inline const void *netlink_data(const struct nlattr *a)
 {
 	return (const char *)a + NLA_HDRLEN;

@@ -23,9 +23,9 @@ struct forward {
 	struct dns_peer peer;
 	uint8_t *packet; /* The client's; query points into it. */
 	struct dns_query query;
-	struct buf out;              /* What is sent on. */
-	struct dns_query out_query;  /* Points into out. */
-	char *target;                /* Of an alias, or NULL. */
+	struct buf out;             /* What is sent on. */
+	struct dns_query out_query; /* Points into out. */
+	char *target;               /* Of an alias, or NULL. */
 	struct attempt *attempt;
 	size_t upstream;
 	uint64_t attempt_ms, start_ms;
@@ -145,7 +145,7 @@ static void on_udp_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 }
 
 static void on_datagram(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,
-	unsigned flags)
+			unsigned flags)
 {
 	if (n > 0)
 		take_reply(h->data, (const uint8_t *)buf->base, (size_t)n);
@@ -153,7 +153,8 @@ static void on_datagram(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struc
 		give_up(h->data);
 }
 
-/* Connected, so the kernel passes only what comes from the server; the kernel's choice of the port is random. */
+/* Connected, so the kernel passes only what comes from the server; the kernel's choice of the port
+ * is random. */
 static int ask_by_udp(struct attempt *a, const struct sockaddr *server)
 {
 	struct forward *f = a->forward;
@@ -282,7 +283,7 @@ static void write_question(struct forward *f, size_t n)
 }
 
 void forward_start(struct dns_server *s, const uint8_t *packet, size_t n,
-	const struct dns_query *query, const struct dns_peer *peer, const char *target)
+		   const struct dns_query *query, const struct dns_peer *peer, const char *target)
 {
 	struct forward *f = xcalloc(1, sizeof(*f));
 
@@ -307,7 +308,7 @@ void forward_start(struct dns_server *s, const uint8_t *packet, size_t n,
 
 void forwards_sweep(struct dns_server *s, uint64_t now_ms)
 {
-	list_for_each(f, &s->forwards, struct forward, link) {
+	list_for_each (f, &s->forwards, struct forward, link) {
 		if (now_ms - f->attempt_ms < DNS_ATTEMPT_MS)
 			continue;
 		drop_attempt(f);
@@ -320,13 +321,13 @@ void forwards_sweep(struct dns_server *s, uint64_t now_ms)
 
 void forwards_cancel_all(struct dns_server *s)
 {
-	list_for_each(f, &s->forwards, struct forward, link)
+	list_for_each (f, &s->forwards, struct forward, link)
 		forward_free(f);
 }
 
 void forwards_cancel_client(struct dns_server *s, const struct tcp_client *client)
 {
-	list_for_each(f, &s->forwards, struct forward, link) {
+	list_for_each (f, &s->forwards, struct forward, link) {
 		if (f->peer.client == client)
 			forward_free(f);
 	}

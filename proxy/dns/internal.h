@@ -37,14 +37,16 @@ struct dns_peer {
 };
 
 /* A packet came from a peer: answer it now or later. */
-void server_handle(struct dns_server *s, const uint8_t *packet, size_t n, const struct dns_peer *peer);
+void server_handle(struct dns_server *s, const uint8_t *packet, size_t n,
+		   const struct dns_peer *peer);
 void server_send(struct dns_server *s, const struct dns_peer *peer, const struct buf *reply);
 void server_handle_closed(struct dns_server *s);
 void server_sweep_later(struct dns_server *s);
 
-/* Relay a question; target NULL: as it is, else for that name, and the answer is our alias to it. */
+/* Relay a question; target NULL: as it is, else for that name, and the answer is our alias to it.
+ */
 void forward_start(struct dns_server *s, const uint8_t *packet, size_t n,
-	const struct dns_query *query, const struct dns_peer *peer, const char *target);
+		   const struct dns_query *query, const struct dns_peer *peer, const char *target);
 void forwards_sweep(struct dns_server *s, uint64_t now_ms);
 void forwards_cancel_all(struct dns_server *s);
 /* The client is gone: nobody wants these any more. */

@@ -15,7 +15,7 @@ struct question {
 	const struct dns_query *query;
 	struct dns_reply reply;
 	uint32_t rotate;
-	bool exists; /* The name does, whatever its type. */
+	bool exists;                   /* The name does, whatever its type. */
 	char target[DNS_NAME_MAX + 1]; /* Where an alias leads; "" for none. */
 };
 
@@ -48,7 +48,7 @@ static bool is_named(const struct service *s, const struct endpoint *e)
 
 static void find_targets(const struct service *s, struct targets *out)
 {
-	list_for_each(slice, &s->slices, struct slice, of_service) {
+	list_for_each (slice, &s->slices, struct slice, of_service) {
 		for (size_t i = 0; i < slice->n_endpoints; i++) {
 			if (!is_named(s, &slice->endpoints[i]))
 				continue;
@@ -93,7 +93,7 @@ static void answer_cluster_ips(struct question *q, const struct service *s, cons
 
 /* label NULL: of all endpoints. */
 static void answer_endpoints(struct question *q, const struct service *s, const char *label,
-	const char *name)
+			     const char *name)
 {
 	struct targets t = { 0 };
 
@@ -124,16 +124,16 @@ static const char *protocol_label(uint8_t protocol)
 
 /* port and protocol NULL: all named ports. */
 static bool port_fits(const char *name, uint8_t protocol, const char *port_label,
-	const char *protocol_text)
+		      const char *protocol_text)
 {
 	if (name[0] == '\0')
 		return false;
 	return port_label == NULL || (strcmp(port_label + 1, name) == 0 &&
-					     strcmp(protocol_text, protocol_label(protocol)) == 0);
+				      strcmp(protocol_text, protocol_label(protocol)) == 0);
 }
 
 static void answer_srv_of_service(struct question *q, const struct service *s, const char *port,
-	const char *protocol)
+				  const char *protocol)
 {
 	char name[DNS_NAME_MAX + 64];
 
@@ -148,7 +148,7 @@ static void answer_srv_of_service(struct question *q, const struct service *s, c
 }
 
 static void put_srv_of_endpoint(struct question *q, const struct service *s, const struct target *t,
-	const struct slice_port *port)
+				const struct slice_port *port)
 {
 	char name[DNS_NAME_MAX + 128], label[64];
 
@@ -156,12 +156,13 @@ static void put_srv_of_endpoint(struct question *q, const struct service *s, con
 	if (!wants(q, DNS_SRV))
 		return;
 	endpoint_label(t->endpoint, label);
-	snprintf(name, sizeof(name), "%s.%s.%s.svc.%s", label, s->name, s->namespace, q->names->zone);
+	snprintf(name, sizeof(name), "%s.%s.%s.svc.%s", label, s->name, s->namespace,
+		 q->names->zone);
 	dns_put_srv(&q->reply, NAMES_TTL_S, port->port, name);
 }
 
 static void answer_srv_of_endpoints(struct question *q, const struct service *s, const char *port,
-	const char *protocol)
+				    const char *protocol)
 {
 	struct targets t = { 0 };
 
@@ -178,7 +179,7 @@ static void answer_srv_of_endpoints(struct question *q, const struct service *s,
 }
 
 static void answer_srv(struct question *q, const struct service *s, const char *port,
-	const char *protocol)
+		       const char *protocol)
 {
 	if (s->headless)
 		answer_srv_of_endpoints(q, s, port, protocol);
@@ -195,8 +196,9 @@ static void answer_alias(struct question *q, const struct service *s, const char
 	if (n == 0 || n > DNS_NAME_MAX - 2)
 		return;
 	for (size_t i = 0; i <= n; i++)
-		q->target[i] = s->external_name[i] >= 'A' && s->external_name[i] <= 'Z' ?
-			(char)(s->external_name[i] + 32) : s->external_name[i];
+		q->target[i] = s->external_name[i] >= 'A' && s->external_name[i] <= 'Z'
+				       ? (char)(s->external_name[i] + 32)
+				       : s->external_name[i];
 	if (q->target[n - 1] == '.')
 		q->target[n - 1] = '\0';
 	dns_put_name(&q->reply, name, DNS_CNAME, NAMES_TTL_S, q->target);
@@ -227,7 +229,7 @@ static bool namespace_exists(const struct names *names, const char *namespace)
 	const struct tree_node *node = tree_lower_bound(&names->world->services, prefix);
 
 	return node != NULL &&
-		strncmp(container_of(node, struct service, node)->key, prefix, (size_t)n) == 0;
+	       strncmp(container_of(node, struct service, node)->key, prefix, (size_t)n) == 0;
 }
 
 /* labels[0] is the leftmost; n of them stand before "svc". */
@@ -407,7 +409,7 @@ static void name_endpoints_of(struct question *q, const struct service *s, const
 			continue;
 		endpoint_label(t.items[i].endpoint, label);
 		snprintf(name, sizeof(name), "%s.%s.%s.svc.%s", label, s->name, s->namespace,
-			q->names->zone);
+			 q->names->zone);
 		q->exists = true;
 		if (wants(q, DNS_PTR))
 			dns_put_name(&q->reply, NULL, DNS_PTR, NAMES_TTL_S, name);
@@ -417,7 +419,7 @@ static void name_endpoints_of(struct question *q, const struct service *s, const
 
 static void answer_reverse(struct question *q, const struct ip *ip)
 {
-	tree_for_each(s, &q->names->world->services, struct service, node) {
+	tree_for_each (s, &q->names->world->services, struct service, node) {
 		char name[DNS_NAME_MAX + 64];
 
 		for (size_t i = 0; i < s->n_cluster_ips; i++) {
@@ -445,8 +447,9 @@ static void finish(struct question *q, const char *zone)
 	dns_reply_finish(&q->reply, q->query, q->exists ? DNS_NOERROR : DNS_NXDOMAIN, true);
 }
 
-enum names_result names_answer(const struct names *names, const struct dns_query *query, size_t limit,
-	uint32_t rotate, struct buf *out, char ret_target[DNS_NAME_MAX + 1])
+enum names_result names_answer(const struct names *names, const struct dns_query *query,
+			       size_t limit, uint32_t rotate, struct buf *out,
+			       char ret_target[DNS_NAME_MAX + 1])
 {
 	struct question q = { .names = names, .query = query, .rotate = rotate };
 	size_t start = out->len;

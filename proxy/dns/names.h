@@ -25,13 +25,15 @@ struct names {
 };
 
 enum names_result {
-	NAMES_ANSWERED,  /* out holds the reply. */
-	NAMES_NOT_OURS,  /* To be forwarded. */
+	NAMES_ANSWERED, /* out holds the reply. */
+	NAMES_NOT_OURS, /* To be forwarded. */
 	/* *ret_target is a name outside; out holds nothing. The reply is a CNAME to it and what it
 	 * stands for there. */
 	NAMES_LEADS_OUT,
 };
 
-/* rotate: any number; the answers begin with another address each time. limit: bytes of the reply. */
-enum names_result names_answer(const struct names *names, const struct dns_query *query, size_t limit,
-	uint32_t rotate, struct buf *out, char ret_target[DNS_NAME_MAX + 1]);
+/* rotate: any number; the answers begin with another address each time. limit: bytes of the reply.
+ */
+enum names_result names_answer(const struct names *names, const struct dns_query *query,
+			       size_t limit, uint32_t rotate, struct buf *out,
+			       char ret_target[DNS_NAME_MAX + 1]);

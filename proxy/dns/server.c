@@ -21,7 +21,7 @@ void server_send(struct dns_server *s, const struct dns_peer *peer, const struct
 }
 
 static void answer_error(struct dns_server *s, const struct dns_query *query,
-	const struct dns_peer *peer, enum dns_rcode rcode)
+			 const struct dns_peer *peer, enum dns_rcode rcode)
 {
 	auto_with(buf_fini) struct buf reply = { 0 };
 
@@ -30,7 +30,7 @@ static void answer_error(struct dns_server *s, const struct dns_query *query,
 }
 
 static void answer(struct dns_server *s, const uint8_t *packet, size_t n,
-	const struct dns_query *query, const struct dns_peer *peer)
+		   const struct dns_query *query, const struct dns_peer *peer)
 {
 	size_t limit = peer->client != NULL ? DNS_MESSAGE_BYTES_MAX : query->limit;
 	auto_with(buf_fini) struct buf reply = { 0 };
@@ -41,13 +41,18 @@ static void answer(struct dns_server *s, const uint8_t *packet, size_t n,
 		s->counters.answered++;
 		server_send(s, peer, &reply);
 		return;
-	case NAMES_NOT_OURS: forward_start(s, packet, n, query, peer, NULL); return;
-	case NAMES_LEADS_OUT: forward_start(s, packet, n, query, peer, target); return;
+	case NAMES_NOT_OURS:
+		forward_start(s, packet, n, query, peer, NULL);
+		return;
+	case NAMES_LEADS_OUT:
+		forward_start(s, packet, n, query, peer, target);
+		return;
 	}
 	abort();
 }
 
-void server_handle(struct dns_server *s, const uint8_t *packet, size_t n, const struct dns_peer *peer)
+void server_handle(struct dns_server *s, const uint8_t *packet, size_t n,
+		   const struct dns_peer *peer)
 {
 	struct dns_query query;
 	int rc = dns_parse_query(packet, n, &query);
@@ -74,7 +79,7 @@ static void on_alloc(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 }
 
 static void on_datagram(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struct sockaddr *from,
-	unsigned flags)
+			unsigned flags)
 {
 	struct dns_server *s = container_of(h, struct dns_server, udp);
 	struct dns_peer peer = { 0 };
@@ -82,7 +87,8 @@ static void on_datagram(uv_udp_t *h, ssize_t n, const uv_buf_t *buf, const struc
 	if (n <= 0 || from == NULL || (flags & UV_UDP_PARTIAL) != 0)
 		return;
 	memcpy(&peer.address, from,
-		from->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+	       from->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+					  : sizeof(struct sockaddr_in6));
 	server_handle(s, (const uint8_t *)buf->base, (size_t)n, &peer);
 }
 
@@ -155,7 +161,7 @@ static int start_listening(struct dns_server *s, const struct dns_config *config
 		rc = tcp_listen(s, (const struct sockaddr *)&address);
 	if (rc < 0)
 		return status_set(st, rc, "DNS cannot listen on %s port %d: %s", config->listen,
-			config->port, uv_strerror(rc));
+				  config->port, uv_strerror(rc));
 	return 0;
 }
 
@@ -170,7 +176,7 @@ static void set_upstreams(struct dns_server *s, const struct dns_config *config)
 }
 
 int dns_server_create(uv_loop_t *loop, const struct dns_config *config, struct dns_server **ret,
-	struct status *st)
+		      struct status *st)
 {
 	struct dns_server *s = xcalloc(1, sizeof(*s));
 

@@ -2,7 +2,8 @@
  *
  * UDP and TCP on one address. A question for elsewhere goes on with a random id from a
  * socket of its own, so an answer must match address, port, id and question; at most
- * DNS_FORWARDS_MAX are under way (SERVFAIL beyond), each for DNS_FORWARD_MS at most. Loop thread. */
+ * DNS_FORWARDS_MAX are under way (SERVFAIL beyond), each for DNS_FORWARD_MS at most. Loop thread.
+ */
 #pragma once
 
 #include <uv.h>
@@ -28,7 +29,7 @@ struct dns_config {
 struct dns_server;
 
 int dns_server_create(uv_loop_t *loop, const struct dns_config *config, struct dns_server **ret,
-	struct status *st);
+		      struct status *st);
 /* on_closed may be NULL. */
 void dns_server_close(struct dns_server *s, void (*on_closed)(void *arg), void *arg);
 

@@ -152,7 +152,7 @@ int tcp_listen(struct dns_server *s, const struct sockaddr *address)
 
 void tcp_sweep(struct dns_server *s, uint64_t now_ms)
 {
-	list_for_each(c, &s->clients, struct tcp_client, link) {
+	list_for_each (c, &s->clients, struct tcp_client, link) {
 		if (now_ms - c->last_ms > DNS_TCP_IDLE_MS)
 			client_close(c);
 	}
@@ -160,6 +160,6 @@ void tcp_sweep(struct dns_server *s, uint64_t now_ms)
 
 void tcp_close_all(struct dns_server *s)
 {
-	list_for_each(c, &s->clients, struct tcp_client, link)
+	list_for_each (c, &s->clients, struct tcp_client, link)
 		client_close(c);
 }

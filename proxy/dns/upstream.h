@@ -14,7 +14,9 @@ struct upstreams {
 	struct ip own[2]; /* Never asked, whatever the file says: that would be a loop. */
 };
 
-/* "1.2.3.4", "1.2.3.4:5353", "fd00::1", "[fd00::1]:53". False: not an address, one of ours, or enough already. */
+/* "1.2.3.4", "1.2.3.4:5353", "fd00::1", "[fd00::1]:53". False: not an address, one of ours, or
+ * enough already. */
 bool upstreams_add(struct upstreams *u, const char *address);
-/* The nameserver lines of a resolv.conf replace what is there. A file that cannot be read changes nothing. */
+/* The nameserver lines of a resolv.conf replace what is there. A file that cannot be read changes
+ * nothing. */
 void upstreams_read(struct upstreams *u, const char *path);

@@ -41,7 +41,8 @@ static void put_label_text(char *name, size_t *len, const uint8_t *label, size_t
 	}
 }
 
-/* A name, compressed or not; each pointer leads backwards, so it ends. name has room for DNS_NAME_MAX + 1. */
+/* A name, compressed or not; each pointer leads backwards, so it ends. name has room for
+ * DNS_NAME_MAX + 1. */
 static bool read_name(struct reader *r, char *name)
 {
 	size_t at = r->at, lowest = r->at, len = 0, wire = 1;
@@ -107,7 +108,8 @@ static bool skip_record(struct reader *r, uint16_t *ret_type, uint16_t *ret_clas
 	uint16_t high, low, bytes;
 
 	if (!read_name(r, name) || !read_u16(r, ret_type) || !read_u16(r, ret_class) ||
-	    !read_u16(r, &high) || !read_u16(r, &low) || !read_u16(r, &bytes) || r->n - r->at < bytes)
+	    !read_u16(r, &high) || !read_u16(r, &low) || !read_u16(r, &bytes) ||
+	    r->n - r->at < bytes)
 		return false;
 	r->at += bytes;
 	return true;
@@ -125,8 +127,9 @@ static bool read_extras(struct reader *r, unsigned n, struct dns_query *ret)
 		if (ret->edns)
 			return false;
 		ret->edns = true;
-		ret->limit = class < DNS_UDP_BYTES ? DNS_UDP_BYTES :
-			class > DNS_UDP_BYTES_MAX ? DNS_UDP_BYTES_MAX : class;
+		ret->limit = class < DNS_UDP_BYTES       ? DNS_UDP_BYTES
+			     : class > DNS_UDP_BYTES_MAX ? DNS_UDP_BYTES_MAX
+							 : class;
 	}
 	return true;
 }
@@ -164,7 +167,7 @@ bool dns_reply_fits(const uint8_t *packet, size_t n, uint16_t id, const struct d
 	if (u16(packet + 4) == 0)
 		return (packet[3] & 15) != DNS_NOERROR;
 	return read_name(&r, name) && read_u16(&r, &type) && read_u16(&r, &class) &&
-		strcmp(name, query->name) == 0 && type == query->type && class == query->class;
+	       strcmp(name, query->name) == 0 && type == query->type && class == query->class;
 }
 
 /* --- Replies ---------------------------------------------------------------- */
@@ -183,7 +186,8 @@ static void put_u32(struct buf *out, uint32_t value)
 
 #define OPT_BYTES 11
 
-void dns_reply_begin(struct dns_reply *r, struct buf *out, const struct dns_query *query, size_t limit)
+void dns_reply_begin(struct dns_reply *r, struct buf *out, const struct dns_query *query,
+		     size_t limit)
 {
 	*r = (struct dns_reply){ .out = out, .start = out->len, .edns = query->edns };
 	r->limit = limit - (query->edns ? OPT_BYTES : 0);
@@ -237,7 +241,7 @@ void dns_put_address(struct dns_reply *r, const char *name, uint32_t ttl_s, cons
 }
 
 void dns_put_name(struct dns_reply *r, const char *name, uint16_t type, uint32_t ttl_s,
-	const char *target)
+		  const char *target)
 {
 	size_t start = r->out->len;
 	size_t data = record_begin(r, name, type, ttl_s);
@@ -304,7 +308,7 @@ static void set_u16(struct dns_reply *r, size_t at, uint16_t value)
 }
 
 void dns_reply_finish(struct dns_reply *r, const struct dns_query *query, enum dns_rcode rcode,
-	bool authoritative)
+		      bool authoritative)
 {
 	uint16_t flags = (uint16_t)(FLAG_QR | FLAG_RA | rcode | query->opcode << 11);
 
@@ -349,7 +353,8 @@ static bool copy_record(struct dns_reply *to, struct reader *r)
 	struct ip ip = { 0 };
 
 	if (!read_name(r, name) || !read_u16(r, &type) || !read_u16(r, &class) ||
-	    !read_u16(r, &high) || !read_u16(r, &low) || !read_u16(r, &bytes) || r->n - r->at < bytes)
+	    !read_u16(r, &high) || !read_u16(r, &low) || !read_u16(r, &bytes) ||
+	    r->n - r->at < bytes)
 		return false;
 	struct reader data = { r->packet, r->at, r->n };
 	uint32_t ttl_s = (uint32_t)high << 16 | low;

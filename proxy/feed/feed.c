@@ -92,7 +92,7 @@ static void add_master(struct feed *f, const char *address)
 		return;
 	if (sp_client_add(f->client, address, &f->masters[place].index, &st) < 0) {
 		log_warn("cannot dial a master", "address=%s error=%s", log_quote(address),
-			log_quote(st.message));
+			 log_quote(st.message));
 		return;
 	}
 	f->masters[place].address = xstrdup(address);
@@ -182,7 +182,7 @@ static void on_reply(void *arg, int rc, struct bytes packed)
 		status_set(&st, rc, "%s", strerror(-rc));
 	if (rc < 0) {
 		log_info("a master does not answer", "address=%s error=%s", log_quote(address),
-			log_quote(st.message));
+			 log_quote(st.message));
 		f->next++;
 		/* Half of a full answer is of no use at another master. */
 		free(f->place.continue_key);
@@ -192,7 +192,7 @@ static void on_reply(void *arg, int rc, struct bytes packed)
 	}
 	if (!f->answered)
 		log_info("a master answers", "address=%s revision=%llu", log_quote(address),
-			(unsigned long long)f->place.revision);
+			 (unsigned long long)f->place.revision);
 	f->answered = true;
 	f->pause_ms = PAUSE_MIN_MS;
 	if (f->place.continue_key == NULL)
@@ -230,8 +230,8 @@ static void ask(struct feed *f)
 		return;
 	}
 	pack_request(f, &request);
-	if (sp_client_request(f->client, f->masters[f->current].index, buf_bytes(&request), ANSWER_MS,
-		    on_reply, f, &f->call) < 0)
+	if (sp_client_request(f->client, f->masters[f->current].index, buf_bytes(&request),
+			      ANSWER_MS, on_reply, f, &f->call) < 0)
 		pause_then_ask(f);
 }
 
@@ -248,7 +248,7 @@ static void on_connection(int master, bool up, void *arg)
 /* --- Life ------------------------------------------------------------------- */
 
 int feed_create(struct io_loop *loop, const struct feed_config *config, struct world *world,
-	struct feed **ret, struct status *st)
+		struct feed **ret, struct status *st)
 {
 	struct feed *f = xcalloc(1, sizeof(*f));
 	struct sp_client_config client = {
@@ -261,8 +261,13 @@ int feed_create(struct io_loop *loop, const struct feed_config *config, struct w
 	int rc;
 
 	*f = (struct feed){
-		.loop = loop, .world = world, .current = -1, .pause_ms = PAUSE_MIN_MS,
-		.on_change = config->on_change, .on_masters = config->on_masters, .arg = config->arg,
+		.loop = loop,
+		.world = world,
+		.current = -1,
+		.pause_ms = PAUSE_MIN_MS,
+		.on_change = config->on_change,
+		.on_masters = config->on_masters,
+		.arg = config->arg,
 	};
 	rc = sp_client_create(loop, &client, &f->client, st);
 	if (rc < 0) {

@@ -17,7 +17,8 @@ struct feed_config {
 	const char *const *masters; /* host:port of their node endpoints; ends with NULL. */
 	/* The world changed (or became complete). Called on the loop, once per answer. */
 	void (*on_change)(void *arg);
-	/* These are the masters now, to be remembered for the next start; ends with NULL. May be NULL. */
+	/* These are the masters now, to be remembered for the next start; ends with NULL. May be
+	 * NULL. */
 	void (*on_masters)(void *arg, const char *const *masters);
 	void *arg;
 };
@@ -25,7 +26,7 @@ struct feed_config {
 struct feed;
 
 int feed_create(struct io_loop *loop, const struct feed_config *config, struct world *world,
-	struct feed **ret, struct status *st);
+		struct feed **ret, struct status *st);
 void feed_close(struct feed *f, void (*on_closed)(void *arg), void *arg);
 /* The address of the master that answers at present; "" for none. */
 const char *feed_master(const struct feed *f);
@@ -38,8 +39,8 @@ struct feed_place {
 	char *continue_key;     /* Of the next page, or NULL. free() it. */
 };
 
-/* EPROTO: the bytes are no answer; else the error that the answer carries. *ret_reply is the caller's
- * to free, and has a watch. */
+/* EPROTO: the bytes are no answer; else the error that the answer carries. *ret_reply is the
+ * caller's to free, and has a watch. */
 struct SampanNode__Reply;
 int feed_take_reply(struct world *w, struct feed_place *place, struct bytes packed,
-	struct SampanNode__Reply **ret_reply, struct status *st);
+		    struct SampanNode__Reply **ret_reply, struct status *st);

@@ -20,14 +20,16 @@ static void apply(struct world *w, const SampanNode__Change *change)
 	if (key == NULL)
 		return;
 	if (world_apply(w, text(key->resource), text(key->namespace_), text(key->name),
-		    change->deleted ? NULL : &packed, &st) < 0)
+			change->deleted ? NULL : &packed, &st) < 0)
 		log_warn("cannot use an object", "resource=%s namespace=%s name=%s error=%s",
-			log_quote(text(key->resource)), log_quote(text(key->namespace_)),
-			log_quote(text(key->name)), log_quote(st.message));
+			 log_quote(text(key->resource)), log_quote(text(key->namespace_)),
+			 log_quote(text(key->name)), log_quote(st.message));
 }
 
-/* Changes that came while the pages were read are asked for again from the first page's revision on. */
-static void take_page(struct world *w, struct feed_place *place, const SampanNode__WatchReply *watch)
+/* Changes that came while the pages were read are asked for again from the first page's revision
+ * on. */
+static void take_page(struct world *w, struct feed_place *place,
+		      const SampanNode__WatchReply *watch)
 {
 	if (place->continue_key == NULL) {
 		world_full_begin(w);
@@ -46,7 +48,7 @@ static void take_page(struct world *w, struct feed_place *place, const SampanNod
 }
 
 static int take_watch(struct world *w, struct feed_place *place,
-	const SampanNode__WatchReply *watch, struct status *st)
+		      const SampanNode__WatchReply *watch, struct status *st)
 {
 	if (watch->expired) {
 		place->revision = 0;
@@ -67,7 +69,7 @@ static int take_watch(struct world *w, struct feed_place *place,
 }
 
 int feed_take_reply(struct world *w, struct feed_place *place, struct bytes packed,
-	struct SampanNode__Reply **ret_reply, struct status *st)
+		    struct SampanNode__Reply **ret_reply, struct status *st)
 {
 	SampanNode__Reply *reply = sampan_node__reply__unpack(NULL, packed.len, packed.data);
 	int rc;

@@ -59,7 +59,7 @@ size_t routes_wanted(const struct world *w, const char *node, struct route **ret
 	struct route *routes = xcalloc(w->nodes.count + 1, sizeof(*routes));
 	size_t n = 0;
 
-	tree_for_each(it, &w->nodes, struct node, node) {
+	tree_for_each (it, &w->nodes, struct node, node) {
 		struct route *r = &routes[n];
 
 		if (strcmp(it->name, node) == 0 || it->address.len != 4 ||
@@ -122,7 +122,7 @@ static int change_route(struct netlink *n, const struct route *r, bool add)
 	};
 
 	netlink_begin(n, add ? RTM_NEWROUTE : RTM_DELROUTE,
-		NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0), &m, sizeof(m));
+		      NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_REPLACE : 0), &m, sizeof(m));
 	netlink_put_u32(n, RTA_DST, r->base_be);
 	netlink_put_u32(n, RTA_GATEWAY, r->gateway_be);
 	int rc = netlink_transact(n);
@@ -135,8 +135,8 @@ static int change_route(struct netlink *n, const struct route *r, bool add)
 		inet_ntop(AF_INET, &r->base_be, range, sizeof(range));
 		inet_ntop(AF_INET, &r->gateway_be, gateway, sizeof(gateway));
 		log_warn(add ? "cannot add a route to a node's pods" : "cannot remove a route",
-			"range=%s/%u node=%s error=%s", range, r->bits, gateway,
-			log_quote(strerror(-rc)));
+			 "range=%s/%u node=%s error=%s", range, r->bits, gateway,
+			 log_quote(strerror(-rc)));
 	}
 	return rc;
 }
@@ -187,11 +187,12 @@ int routes_set_service_range(const char *cidr, const char *node_address, struct 
 
 	if (!parse_range(cidr, &base_be, &m.rtm_dst_len) ||
 	    inet_pton(AF_INET, node_address, &source) != 1)
-		return status_set(st, -EINVAL, "\"%s\" and \"%s\" are not a range and an address", cidr,
-			node_address);
+		return status_set(st, -EINVAL, "\"%s\" and \"%s\" are not a range and an address",
+				  cidr, node_address);
 	rc = netlink_open(&n, NETLINK_ROUTE);
 	if (rc == 0) {
-		netlink_begin(&n, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &m, sizeof(m));
+		netlink_begin(&n, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &m,
+			      sizeof(m));
 		netlink_put_u32(&n, RTA_DST, base_be);
 		netlink_put_u32(&n, RTA_OIF, if_nametoindex("lo"));
 		netlink_put_u32(&n, RTA_PREFSRC, source.s_addr);
@@ -199,7 +200,7 @@ int routes_set_service_range(const char *cidr, const char *node_address, struct 
 	}
 	if (rc < 0)
 		return status_set(st, rc, "cannot add a route for the service range %s from %s: %s",
-			cidr, node_address, strerror(-rc));
+				  cidr, node_address, strerror(-rc));
 	return 0;
 }
 
@@ -219,12 +220,14 @@ int routes_add_loopback_address(const char *address, struct status *st)
 		return status_set(st, -EINVAL, "\"%s\" is not an IPv4 address", address);
 	rc = netlink_open(&n, NETLINK_ROUTE);
 	if (rc == 0) {
-		netlink_begin(&n, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &a, sizeof(a));
+		netlink_begin(&n, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, &a,
+			      sizeof(a));
 		netlink_put_u32(&n, IFA_LOCAL, in.s_addr);
 		netlink_put_u32(&n, IFA_ADDRESS, in.s_addr);
 		rc = netlink_transact(&n);
 	}
 	if (rc < 0)
-		return status_set(st, rc, "cannot give lo the address %s: %s", address, strerror(-rc));
+		return status_set(st, rc, "cannot give lo the address %s: %s", address,
+				  strerror(-rc));
 	return 0;
 }

@@ -13,12 +13,13 @@ struct route {
 	uint8_t bits;
 };
 
-/* The routes the world asks for, sorted; node is our own name, which gets none. Pure. free() *ret. */
+/* The routes the world asks for, sorted; node is our own name, which gets none. Pure. free() *ret.
+ */
 size_t routes_wanted(const struct world *w, const char *node, struct route **ret);
 int route_compare(const struct route *a, const struct route *b);
 
-/* Make the kernel's routes of ours equal to what is wanted. A route that the kernel refuses is logged
- * and does not keep the others back; then -EIO, and the call is to be repeated later. */
+/* Make the kernel's routes of ours equal to what is wanted. A route that the kernel refuses is
+ * logged and does not keep the others back; then -EIO, and the call is to be repeated later. */
 int routes_sync(const struct world *w, const char *node);
 /* Unknown addresses of the service range must find some route, or a node without a default route
  * cannot even try to connect to a Service: a route over lo with the node's address as source. */

@@ -27,7 +27,7 @@ static void message(struct netlink *n, unsigned type, uint16_t flags)
 	struct nfgenmsg header = { .nfgen_family = AF_INET, .version = NFNETLINK_V0 };
 
 	netlink_begin(n, (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type), flags, &header,
-		sizeof(header));
+		      sizeof(header));
 }
 
 static int nested(const struct nlattr *nest, const struct nlattr **table, unsigned max)
@@ -96,12 +96,12 @@ static struct element key_of(const struct conntrack_flow *flow, bool node_port, 
 {
 	uint16_t port = ntohs(flow->to_port_be);
 
-	return node_port ? element_np(flow->protocol, port, index) :
-			   element_svc(flow->to, flow->protocol, port, index);
+	return node_port ? element_np(flow->protocol, port, index)
+			 : element_svc(flow->to, flow->protocol, port, index);
 }
 
 static bool leads_to_endpoint(const struct search *s, const struct conntrack_flow *flow,
-	bool node_port)
+			      bool node_port)
 {
 	uint64_t want = value_of_endpoint(flow->from, flow->from_port_be), value;
 
@@ -167,7 +167,7 @@ static void delete_stale(struct netlink *n, const struct buf *stale)
 }
 
 void conntrack_forget_stale(struct netlink *n, const struct rules *rules,
-	const struct rules_change *changes, size_t n_changes)
+			    const struct rules_change *changes, size_t n_changes)
 {
 	struct search s = { .rules = rules };
 

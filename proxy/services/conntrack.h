@@ -6,10 +6,10 @@
 #include "common/netlink/netlink.h"
 #include "proxy/services/rules.h"
 
-/* Forget the UDP flows through the changed frontends that lead to no present endpoint of theirs. Best
- * effort: a flow that is missed ends by its timeout. n: NETLINK_NETFILTER. */
+/* Forget the UDP flows through the changed frontends that lead to no present endpoint of theirs.
+ * Best effort: a flow that is missed ends by its timeout. n: NETLINK_NETFILTER. */
 void conntrack_forget_stale(struct netlink *n, const struct rules *rules,
-	const struct rules_change *changes, size_t n_changes);
+			    const struct rules_change *changes, size_t n_changes);
 
 struct conntrack_flow {
 	uint8_t protocol;

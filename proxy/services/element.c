@@ -12,8 +12,10 @@ static const struct {
 	uint8_t key_bytes;
 	bool chains;
 } sets[SETS_N] = {
-	[SET_SVC] = { "svc", 12, true },   [SET_EPS] = { "eps", 16, false },
-	[SET_NP] = { "np", 8, true },      [SET_NEPS] = { "neps", 12, false },
+	[SET_SVC] = { "svc", 12, true },
+	[SET_EPS] = { "eps", 16, false },
+	[SET_NP] = { "np", 8, true },
+	[SET_NEPS] = { "neps", 12, false },
 	[SET_HAIRPIN] = { "hairpin", 8, false },
 };
 
@@ -50,13 +52,27 @@ struct chain chain_of_value(uint64_t value)
 void chain_print(struct chain chain, char ret[32])
 {
 	switch (chain.kind) {
-	case CHAIN_REJECT: snprintf(ret, 32, "reject"); return;
-	case CHAIN_DROP: snprintf(ret, 32, "drop"); return;
-	case CHAIN_EPS: snprintf(ret, 32, "n%u", chain.n); return;
-	case CHAIN_EPS_MASQ: snprintf(ret, 32, "m%u", chain.n); return;
-	case CHAIN_EPS_STICKY: snprintf(ret, 32, "s%u.%u", chain.n, chain.sticky_s); return;
-	case CHAIN_NEPS: snprintf(ret, 32, "p%u", chain.n); return;
-	case CHAIN_NEPS_MASQ: snprintf(ret, 32, "q%u", chain.n); return;
+	case CHAIN_REJECT:
+		snprintf(ret, 32, "reject");
+		return;
+	case CHAIN_DROP:
+		snprintf(ret, 32, "drop");
+		return;
+	case CHAIN_EPS:
+		snprintf(ret, 32, "n%u", chain.n);
+		return;
+	case CHAIN_EPS_MASQ:
+		snprintf(ret, 32, "m%u", chain.n);
+		return;
+	case CHAIN_EPS_STICKY:
+		snprintf(ret, 32, "s%u.%u", chain.n, chain.sticky_s);
+		return;
+	case CHAIN_NEPS:
+		snprintf(ret, 32, "p%u", chain.n);
+		return;
+	case CHAIN_NEPS_MASQ:
+		snprintf(ret, 32, "q%u", chain.n);
+		return;
 	}
 	abort();
 }
@@ -66,8 +82,11 @@ bool chain_parse(const char *name, struct chain *ret)
 	static const struct {
 		char letter;
 		enum chain_kind kind;
-	} kinds[] = { { 'n', CHAIN_EPS }, { 'm', CHAIN_EPS_MASQ }, { 's', CHAIN_EPS_STICKY },
-		{ 'p', CHAIN_NEPS }, { 'q', CHAIN_NEPS_MASQ } };
+	} kinds[] = { { 'n', CHAIN_EPS },
+		      { 'm', CHAIN_EPS_MASQ },
+		      { 's', CHAIN_EPS_STICKY },
+		      { 'p', CHAIN_NEPS },
+		      { 'q', CHAIN_NEPS_MASQ } };
 	struct chain chain = { 0 };
 	char again[32];
 

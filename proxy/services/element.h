@@ -43,7 +43,7 @@ struct chain {
 struct element {
 	uint8_t set;
 	uint8_t key[ELEMENT_KEY_MAX]; /* Zero behind the set's key length. */
-	uint64_t value; /* A packed endpoint or chain; 0 in hairpin. */
+	uint64_t value;               /* A packed endpoint or chain; 0 in hairpin. */
 };
 
 struct elements {

@@ -22,10 +22,10 @@ static const struct {
 } set_types[SETS_N] = {
 	[SET_SVC] = { CONCAT3(TYPE_ADDRESS, TYPE_PROTOCOL, TYPE_PORT), NFT_DATA_VERDICT, 16 },
 	[SET_EPS] = { CONCAT4(TYPE_ADDRESS, TYPE_PROTOCOL, TYPE_PORT, TYPE_MARK),
-		CONCAT2(TYPE_ADDRESS, TYPE_PORT), 8 },
+		      CONCAT2(TYPE_ADDRESS, TYPE_PORT), 8 },
 	[SET_NP] = { CONCAT2(TYPE_PROTOCOL, TYPE_PORT), NFT_DATA_VERDICT, 16 },
 	[SET_NEPS] = { CONCAT3(TYPE_PROTOCOL, TYPE_PORT, TYPE_MARK),
-		CONCAT2(TYPE_ADDRESS, TYPE_PORT), 8 },
+		       CONCAT2(TYPE_ADDRESS, TYPE_PORT), 8 },
 	[SET_HAIRPIN] = { CONCAT2(TYPE_ADDRESS, TYPE_ADDRESS), 0, 0 },
 };
 
@@ -34,7 +34,7 @@ void nft_message(struct netlink *n, unsigned type, uint16_t flags)
 	struct nfgenmsg header = { .nfgen_family = NFPROTO_IPV4, .version = NFNETLINK_V0 };
 
 	netlink_begin(n, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type), flags, &header,
-		sizeof(header));
+		      sizeof(header));
 }
 
 static void batch_message(struct netlink *n, uint16_t type)
@@ -87,7 +87,7 @@ int nft_remove_table(struct netlink *n)
 void nft_fingerprint(const struct nft_skeleton *s, char ret[96])
 {
 	snprintf(ret, 96, "sampan %d pods %08x/%08x services %08x/%08x", NFT_VERSION, s->pod_base,
-		s->pod_mask, s->service_base, s->service_mask);
+		 s->pod_mask, s->service_base, s->service_mask);
 }
 
 static void put_set(struct netlink *n, enum nft_set set)
@@ -115,7 +115,7 @@ static void put_sticky_map(struct netlink *n)
 	netlink_put_str(n, NFTA_SET_NAME, NFT_SET_STICKY);
 	netlink_put_be32(n, NFTA_SET_FLAGS, NFT_SET_MAP | NFT_SET_EVAL | NFT_SET_TIMEOUT);
 	netlink_put_be32(n, NFTA_SET_KEY_TYPE,
-		CONCAT4(TYPE_ADDRESS, TYPE_ADDRESS, TYPE_PROTOCOL, TYPE_PORT));
+			 CONCAT4(TYPE_ADDRESS, TYPE_ADDRESS, TYPE_PROTOCOL, TYPE_PORT));
 	netlink_put_be32(n, NFTA_SET_KEY_LEN, 16);
 	netlink_put_be32(n, NFTA_SET_DATA_TYPE, TYPE_MARK);
 	netlink_put_be32(n, NFTA_SET_DATA_LEN, 4);
@@ -134,7 +134,7 @@ static void put_plain_chain(struct netlink *n, const char *name)
 }
 
 static void put_base_chain(struct netlink *n, const char *name, const char *type, unsigned hook,
-	int priority)
+			   int priority)
 {
 	put_plain_chain(n, name);
 	netlink_put_str(n, NFTA_CHAIN_TYPE, type);
@@ -211,7 +211,8 @@ static void put_goto(struct netlink *n, uint64_t value)
 	netlink_nest_end(n, verdict);
 }
 
-static void put_element(struct netlink *n, struct list *list, const struct element *e, bool with_data)
+static void put_element(struct netlink *n, struct list *list, const struct element *e,
+			bool with_data)
 {
 	if (list->nest != 0 && netlink_nest_bytes(n, list->nest) > LIST_BYTES_MAX)
 		list_close(n, list);
@@ -235,7 +236,7 @@ static void put_element(struct netlink *n, struct list *list, const struct eleme
 }
 
 static void put_changes_of_set(struct netlink *n, enum nft_set set, bool add,
-	const struct rules_change *changes, size_t n_changes)
+			       const struct rules_change *changes, size_t n_changes)
 {
 	struct list list = {
 		.set = set,

@@ -8,8 +8,10 @@
 
 /* What is fixed in the skeleton; a table with others is replaced. Prefixes in host order. */
 struct nft_skeleton {
-	uint32_t pod_base, pod_mask; /* All pods of the cluster; mask 0: no masquerading of their way out. */
-	uint32_t service_base, service_mask; /* Unknown addresses of it are refused; mask 0: none are. */
+	uint32_t pod_base,
+		pod_mask; /* All pods of the cluster; mask 0: no masquerading of their way out. */
+	uint32_t service_base,
+		service_mask; /* Unknown addresses of it are refused; mask 0: none are. */
 };
 
 /* Begin a transaction; everything up to nft_commit() happens at once or not at all. */

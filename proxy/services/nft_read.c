@@ -32,7 +32,8 @@ static int on_table(void *arg, const struct nlmsghdr *message)
 }
 
 /* The tables change under a dump whenever anybody commits anything: ask again then. */
-static int dump(struct netlink *n, unsigned type, const char *set, netlink_message_fn *fn, void *arg)
+static int dump(struct netlink *n, unsigned type, const char *set, netlink_message_fn *fn,
+		void *arg)
 {
 	int rc = -EINTR;
 
@@ -101,7 +102,7 @@ static int parse_goto(const struct nlattr *data, uint64_t *ret)
 	if (netlink_parse(netlink_data(data), netlink_bytes(data), attrs, NFTA_DATA_MAX) < 0 ||
 	    attrs[NFTA_DATA_VERDICT] == NULL ||
 	    netlink_parse(netlink_data(attrs[NFTA_DATA_VERDICT]),
-		    netlink_bytes(attrs[NFTA_DATA_VERDICT]), verdict, NFTA_VERDICT_MAX) < 0)
+			  netlink_bytes(attrs[NFTA_DATA_VERDICT]), verdict, NFTA_VERDICT_MAX) < 0)
 		return -EBADMSG;
 	name = verdict[NFTA_VERDICT_CHAIN];
 	if (name == NULL || netlink_bytes(name) >= sizeof(text))
@@ -157,7 +158,8 @@ static int on_elements(void *arg, const struct nlmsghdr *message)
 	struct element_reader *reader = arg;
 	struct element e;
 
-	if (netlink_parse_message(message, sizeof(struct nfgenmsg), attrs, NFTA_SET_ELEM_LIST_MAX) < 0)
+	if (netlink_parse_message(message, sizeof(struct nfgenmsg), attrs, NFTA_SET_ELEM_LIST_MAX) <
+	    0)
 		return -EBADMSG;
 	list = attrs[NFTA_SET_ELEM_LIST_ELEMENTS];
 	if (list == NULL)

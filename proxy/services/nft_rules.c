@@ -226,7 +226,8 @@ static void remember(struct netlink *n, uint32_t from, uint32_t sticky_s)
 {
 	struct expression e = begin(n, "dynset");
 	uint64_t timeout_ms = (uint64_t)sticky_s * 1000;
-	uint64_t be = (uint64_t)htonl((uint32_t)timeout_ms) << 32 | htonl((uint32_t)(timeout_ms >> 32));
+	uint64_t be =
+		(uint64_t)htonl((uint32_t)timeout_ms) << 32 | htonl((uint32_t)(timeout_ms >> 32));
 
 	netlink_put_str(n, NFTA_DYNSET_SET_NAME, NFT_SET_STICKY);
 	netlink_put_be32(n, NFTA_DYNSET_SET_ID, SETS_N + 1u);
@@ -246,8 +247,8 @@ static void mark_for_masquerade(struct netlink *n)
 	store_ct_mark(n, R(0));
 }
 
-static void choose_endpoint(struct netlink *n, struct chain chain, const char *name, bool by_address,
-	bool masq)
+static void choose_endpoint(struct netlink *n, struct chain chain, const char *name,
+			    bool by_address, bool masq)
 {
 	struct nft_rule rule = nft_rule_begin(n, name);
 	uint32_t next = R(0);
@@ -299,13 +300,24 @@ static void choose_sticky_endpoint(struct netlink *n, struct chain chain, const 
 void nft_put_chain_rules(struct netlink *n, struct chain chain, const char *name)
 {
 	switch (chain.kind) {
-	case CHAIN_EPS: choose_endpoint(n, chain, name, true, false); return;
-	case CHAIN_EPS_MASQ: choose_endpoint(n, chain, name, true, true); return;
-	case CHAIN_EPS_STICKY: choose_sticky_endpoint(n, chain, name); return;
-	case CHAIN_NEPS: choose_endpoint(n, chain, name, false, false); return;
-	case CHAIN_NEPS_MASQ: choose_endpoint(n, chain, name, false, true); return;
+	case CHAIN_EPS:
+		choose_endpoint(n, chain, name, true, false);
+		return;
+	case CHAIN_EPS_MASQ:
+		choose_endpoint(n, chain, name, true, true);
+		return;
+	case CHAIN_EPS_STICKY:
+		choose_sticky_endpoint(n, chain, name);
+		return;
+	case CHAIN_NEPS:
+		choose_endpoint(n, chain, name, false, false);
+		return;
+	case CHAIN_NEPS_MASQ:
+		choose_endpoint(n, chain, name, false, true);
+		return;
 	case CHAIN_REJECT:
-	case CHAIN_DROP: return;
+	case CHAIN_DROP:
+		return;
 	}
 }
 
@@ -356,7 +368,7 @@ static void put_jump(struct netlink *n, const char *from)
 }
 
 static void require_prefix(struct netlink *n, uint32_t offset, uint32_t base, uint32_t mask,
-	uint32_t op)
+			   uint32_t op)
 {
 	load_address(n, offset, R(0));
 	bitwise(n, R(0), htonl(mask), 0);

@@ -28,7 +28,8 @@ static bool fits(const struct endpoint *e, const char *only_node, enum choice ch
 	return choice == CHOICE_READY ? e->ready : e->serving && e->terminating;
 }
 
-static const struct slice_port *find_port(const struct slice *slice, const struct service_port *want)
+static const struct slice_port *find_port(const struct slice *slice,
+					  const struct service_port *want)
 {
 	for (size_t i = 0; i < slice->n_ports; i++) {
 		const struct slice_port *p = &slice->ports[i];
@@ -40,9 +41,9 @@ static const struct slice_port *find_port(const struct slice *slice, const struc
 }
 
 static void gather(const struct service *service, const struct service_port *port,
-	const char *only_node, enum choice choice, struct backends *out)
+		   const char *only_node, enum choice choice, struct backends *out)
 {
-	list_for_each(slice, &service->slices, struct slice, of_service) {
+	list_for_each (slice, &service->slices, struct slice, of_service) {
 		const struct slice_port *p = find_port(slice, port);
 
 		for (size_t i = 0; p != NULL && i < slice->n_endpoints; i++) {
@@ -65,7 +66,7 @@ static int compare_u64(const void *a, const void *b)
 
 /* Ready ones; where there are none, those that end but still serve. */
 static void choose(const struct service *service, const struct service_port *port,
-	const char *only_node, struct backends *out)
+		   const char *only_node, struct backends *out)
 {
 	size_t kept = 0;
 
@@ -95,7 +96,7 @@ static struct element indexed(const struct element *frontend, uint32_t index)
 
 /* out[i] is set where the endpoint of index i stays; *taken tells which of want those are. */
 static void keep_places(const struct element *frontend, const struct backends *want,
-	const struct plan_context *ctx, uint64_t *out, bool *placed, bool *taken)
+			const struct plan_context *ctx, uint64_t *out, bool *placed, bool *taken)
 {
 	for (uint32_t i = 0; i < want->n; i++) {
 		struct element e = indexed(frontend, i);
@@ -113,7 +114,7 @@ static void keep_places(const struct element *frontend, const struct backends *w
 }
 
 static void put_backends(const struct element *frontend, const struct backends *want,
-	const struct plan_context *ctx, struct elements *out)
+			 const struct plan_context *ctx, struct elements *out)
 {
 	autofree uint64_t *ordered = xcalloc(want->n + 1, sizeof(*ordered));
 	autofree bool *placed = xcalloc(want->n + 1, sizeof(*placed));
@@ -137,18 +138,19 @@ static void put_backends(const struct element *frontend, const struct backends *
 /* --- Frontends -------------------------------------------------------------- */
 
 static void put_frontend(struct element frontend, const struct backends *b, struct chain chain,
-	enum chain_kind without_endpoints, const struct plan_context *ctx, struct elements *out)
+			 enum chain_kind without_endpoints, const struct plan_context *ctx,
+			 struct elements *out)
 {
 	chain.n = (unsigned)b->n;
-	frontend.value = value_of_chain(
-		b->n > 0 ? chain : (struct chain){ .kind = without_endpoints });
+	frontend.value =
+		value_of_chain(b->n > 0 ? chain : (struct chain){ .kind = without_endpoints });
 	elements_add(out, &frontend);
 	put_backends(&frontend, b, ctx, out);
 }
 
 static void put_cluster_ips(const struct service *s, const struct service_port *port,
-	const struct backends *all, const struct backends *local, const struct plan_context *ctx,
-	struct elements *out)
+			    const struct backends *all, const struct backends *local,
+			    const struct plan_context *ctx, struct elements *out)
 {
 	struct chain chain = { .kind = CHAIN_EPS };
 
@@ -162,14 +164,14 @@ static void put_cluster_ips(const struct service *s, const struct service_port *
 		bool drop = s->local_internal && all->n > 0;
 
 		put_frontend(element_svc(ip->bytes, port->protocol, port->port, -1),
-			s->local_internal ? local : all, chain, drop ? CHAIN_DROP : CHAIN_REJECT, ctx,
-			out);
+			     s->local_internal ? local : all, chain,
+			     drop ? CHAIN_DROP : CHAIN_REJECT, ctx, out);
 	}
 }
 
 static void put_external(const struct service *s, const struct service_port *port,
-	const struct backends *all, const struct backends *local, const struct plan_context *ctx,
-	struct elements *out)
+			 const struct backends *all, const struct backends *local,
+			 const struct plan_context *ctx, struct elements *out)
 {
 	const struct backends *b = s->local_external ? local : all;
 	enum chain_kind none = s->local_external && all->n > 0 ? CHAIN_DROP : CHAIN_REJECT;
@@ -179,21 +181,22 @@ static void put_external(const struct service *s, const struct service_port *por
 		struct chain chain = { .kind = s->local_external ? CHAIN_EPS : CHAIN_EPS_MASQ };
 
 		if (ip->len == 4)
-			put_frontend(element_svc(ip->bytes, port->protocol, port->port, -1), b, chain,
-				none, ctx, out);
+			put_frontend(element_svc(ip->bytes, port->protocol, port->port, -1), b,
+				     chain, none, ctx, out);
 	}
 	if (port->node_port != 0) {
 		struct chain chain = { .kind = s->local_external ? CHAIN_NEPS : CHAIN_NEPS_MASQ };
 
-		put_frontend(element_np(port->protocol, port->node_port, -1), b, chain, none, ctx, out);
+		put_frontend(element_np(port->protocol, port->node_port, -1), b, chain, none, ctx,
+			     out);
 	}
 }
 
 /* A pod that calls its own Service and meets itself needs another source address. */
 static void put_hairpins(const struct service *s, const struct plan_context *ctx,
-	struct elements *out)
+			 struct elements *out)
 {
-	list_for_each(slice, &s->slices, struct slice, of_service) {
+	list_for_each (slice, &s->slices, struct slice, of_service) {
 		for (size_t i = 0; i < slice->n_endpoints; i++) {
 			const struct endpoint *e = &slice->endpoints[i];
 
@@ -224,7 +227,7 @@ void plan_service(const struct service *s, const struct plan_context *ctx, struc
 }
 
 void plan_redirect(const uint8_t address[4], const uint8_t to[4], uint8_t protocol, uint16_t port,
-	struct elements *out)
+		   struct elements *out)
 {
 	struct element frontend = element_svc(address, protocol, port, -1);
 	struct element backend = element_svc(address, protocol, port, 0);

@@ -9,7 +9,8 @@
 
 struct plan_context {
 	const char *node; /* Our own name, for the Local policies. */
-	struct ip dns;    /* Port 53 of this address leads to our own server, whatever a Service says. */
+	struct ip
+		dns; /* Port 53 of this address leads to our own server, whatever a Service says. */
 	/* The value an element has now; false if there is none. */
 	bool (*lookup)(void *arg, const struct element *key, uint64_t *ret_value);
 	void *arg;
@@ -17,7 +18,8 @@ struct plan_context {
 
 /* Adds the service's elements to out, sorted with what is there. */
 void plan_service(const struct service *service, const struct plan_context *ctx,
-	struct elements *out);
-/* One address and port that always leads to another (the cluster's DNS address to our own server). */
+		  struct elements *out);
+/* One address and port that always leads to another (the cluster's DNS address to our own server).
+ */
 void plan_redirect(const uint8_t address[4], const uint8_t to[4], uint8_t protocol, uint16_t port,
-	struct elements *out);
+		   struct elements *out);

@@ -177,10 +177,11 @@ void rules_set(struct rules *r, struct rules_part *part, struct elements *want)
 	part->n_conflicts = 0;
 	release_missing(r, &part->have, want);
 	for (size_t j = 0; j < want->n; j++) {
-		while (i < part->have.n && element_compare(&part->have.items[i], &want->items[j]) < 0)
+		while (i < part->have.n &&
+		       element_compare(&part->have.items[i], &want->items[j]) < 0)
 			i++;
 		bool mine = i < part->have.n &&
-			element_compare(&part->have.items[i], &want->items[j]) == 0;
+			    element_compare(&part->have.items[i], &want->items[j]) == 0;
 
 		if (mine || claim(r, &want->items[j]))
 			want->items[kept++] = want->items[j];

@@ -89,7 +89,7 @@ static int find_table(struct services *s, struct status *st)
 
 	if (rc < 0 && rc != -ENOENT)
 		return status_set(st, rc == -EPERM ? rc : -ENOTSUP,
-			"cannot use nf_tables of this kernel: %s", strerror(-rc));
+				  "cannot use nf_tables of this kernel: %s", strerror(-rc));
 	if (rc == 1 && adopt(s) == 0) {
 		log_info("adopted the table of an earlier run", "chains=%zu", s->chains.count);
 		return 0;
@@ -113,8 +113,8 @@ static void plan_redirects(struct services *s, const struct services_config *con
 	rules_set(s->rules, &s->redirects, &want);
 }
 
-int services_create(const struct services_config *config, struct world *world, struct services **ret,
-	struct status *st)
+int services_create(const struct services_config *config, struct world *world,
+		    struct services **ret, struct status *st)
 {
 	struct services *s = xcalloc(1, sizeof(*s));
 	int rc;
@@ -144,7 +144,7 @@ void services_destroy(struct services *s)
 {
 	if (s == NULL)
 		return;
-	tree_for_each(service, &s->world->services, struct service, node)
+	tree_for_each (service, &s->world->services, struct service, node)
 		on_service_gone(s, service);
 	s->world->on_gone = NULL;
 	elements_fini(&s->redirects.have);
@@ -171,7 +171,7 @@ static void plan(struct services *s, struct service *service)
 	rules_set(s->rules, part, &want);
 	if (part->n_conflicts > before)
 		log_warn("another Service has some of the addresses and ports of this one",
-			"service=%s conflicts=%u", log_quote(service->key), part->n_conflicts);
+			 "service=%s conflicts=%u", log_quote(service->key), part->n_conflicts);
 }
 
 static void plan_dirty(struct services *s)
@@ -182,7 +182,7 @@ static void plan_dirty(struct services *s)
 		plan(s, service);
 	if (!rules_freed(s->rules))
 		return;
-	tree_for_each(other, &s->world->services, struct service, node) {
+	tree_for_each (other, &s->world->services, struct service, node) {
 		const struct rules_part *part = other->plan;
 
 		if (part != NULL && part->n_conflicts > 0)
@@ -246,7 +246,7 @@ int services_sync(struct services *s, struct status *st)
 		return 0;
 	/* Somebody else changed the table, or we are wrong about it: begin anew. */
 	log_warn("the kernel refused a change of Services, writing all of them", "error=%s",
-		log_quote(strerror(-rc)));
+		 log_quote(strerror(-rc)));
 	map_fini(&s->chains);
 	rules_forget_kernel(s->rules);
 	s->rebuild = true;

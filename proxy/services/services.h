@@ -11,7 +11,7 @@
 #include "proxy/world/world.h"
 
 struct services_config {
-	const char *node; /* Our own name. */
+	const char *node;                    /* Our own name. */
 	const char *pod_cidr, *service_cidr; /* Of the whole cluster; NULL: unknown. */
 	/* Where the cluster's DNS address leads, port 53; NULL: nowhere. */
 	const char *dns_address, *dns_listen;
@@ -20,10 +20,11 @@ struct services_config {
 struct services;
 
 /* ENOTSUP with a sentence: the kernel has no nf_tables for us. */
-int services_create(const struct services_config *config, struct world *world, struct services **ret,
-	struct status *st);
+int services_create(const struct services_config *config, struct world *world,
+		    struct services **ret, struct status *st);
 void services_destroy(struct services *s);
-/* Plan what changed and write it. Does nothing until the world is synced. A negative errno: try again later. */
+/* Plan what changed and write it. Does nothing until the world is synced. A negative errno: try
+ * again later. */
 int services_sync(struct services *s, struct status *st);
 /* Print what is wanted, a line per element, sorted. */
 void services_dump(const struct services *s, struct buf *to);

@@ -8,7 +8,7 @@
 int service_read(struct service *ret, struct bytes packed, struct arena *arena, struct status *st);
 /* *ret_service_name is the label's value, in the arena. */
 int slice_read(struct slice *ret, struct bytes packed, struct arena *arena,
-	const char **ret_service_name, struct status *st);
+	       const char **ret_service_name, struct status *st);
 int node_read(struct node *ret, struct bytes packed, struct arena *arena, struct status *st);
 /* Free what was read; the struct can be filled again. */
 void service_clear(struct service *s);

@@ -32,8 +32,8 @@ bool ip_parse(const char *text, struct ip *ret)
 
 const char *ip_print(const struct ip *ip, char *to, size_t size)
 {
-	if (ip->len == 0 || inet_ntop(ip->len == 4 ? AF_INET : AF_INET6, ip->bytes, to,
-				    (socklen_t)size) == NULL)
+	if (ip->len == 0 ||
+	    inet_ntop(ip->len == 4 ? AF_INET : AF_INET6, ip->bytes, to, (socklen_t)size) == NULL)
 		to[0] = '\0';
 	return to;
 }
@@ -200,7 +200,7 @@ static void read_slice_port(struct slice *ret, const DiscoveryV1__EndpointPort *
 }
 
 int slice_read(struct slice *ret, struct bytes packed, struct arena *arena,
-	const char **ret_service_name, struct status *st)
+	       const char **ret_service_name, struct status *st)
 {
 	DiscoveryV1__EndpointSlice *in;
 	int rc = unpack_message(&discovery_v1__endpoint_slice__descriptor, packed, arena, &in, st);
@@ -210,7 +210,7 @@ int slice_read(struct slice *ret, struct bytes packed, struct arena *arena,
 	if (in->metadata == NULL)
 		return status_set(st, -EINVAL, "an EndpointSlice without metadata");
 	*ret_service_name = string_map_get((struct string_entry *const *)in->metadata->labels,
-		in->metadata->n_labels, "kubernetes.io/service-name");
+					   in->metadata->n_labels, "kubernetes.io/service-name");
 	if (text_is(in->addresstype, "FQDN"))
 		return 0;
 	ret->endpoints = xcalloc(in->n_endpoints + 1, sizeof(*ret->endpoints));

@@ -26,7 +26,7 @@ static int compare_node(const void *key, const struct tree_node *node)
 const char *const *world_resources(void)
 {
 	static const char *const names[] = { "services", "endpointslices.discovery.k8s.io", "nodes",
-		NULL };
+					     NULL };
 
 	return names;
 }
@@ -80,7 +80,7 @@ static void service_free(struct world *w, struct service *s)
 }
 
 static int apply_service(struct world *w, const char *namespace, const char *name,
-	const struct bytes *packed, struct arena *arena, struct status *st)
+			 const struct bytes *packed, struct arena *arena, struct status *st)
 {
 	struct service *s = service_make(w, namespace, name);
 	struct service read = { 0 };
@@ -141,7 +141,7 @@ static struct slice *slice_make(struct world *w, const char *key)
 }
 
 static int apply_slice(struct world *w, const char *namespace, const char *name,
-	const struct bytes *packed, struct arena *arena, struct status *st)
+		       const struct bytes *packed, struct arena *arena, struct status *st)
 {
 	autofree char *key = xasprintf("%s/%s", namespace, name);
 	struct slice *slice = slice_make(w, key);
@@ -185,11 +185,11 @@ static void node_free(struct world *w, struct node *n)
 static bool node_same(const struct node *a, const struct node *b)
 {
 	return a->pod_cidr != NULL && strcmp(a->pod_cidr, b->pod_cidr) == 0 &&
-		ip_equal(&a->address, &b->address);
+	       ip_equal(&a->address, &b->address);
 }
 
 static int apply_node(struct world *w, const char *name, const struct bytes *packed,
-	struct arena *arena, struct status *st)
+		      struct arena *arena, struct status *st)
 {
 	struct node *n = tree_entry(tree_find(&w->nodes, name), struct node, node);
 	struct node read = { 0 };
@@ -220,7 +220,7 @@ static int apply_node(struct world *w, const char *name, const struct bytes *pac
 /* --- All of it -------------------------------------------------------------- */
 
 int world_apply(struct world *w, const char *resource, const char *namespace, const char *name,
-	const struct bytes *packed, struct status *st)
+		const struct bytes *packed, struct status *st)
 {
 	auto_with(arena_fini) struct arena arena;
 
@@ -241,17 +241,17 @@ void world_full_begin(struct world *w)
 
 void world_full_end(struct world *w)
 {
-	tree_for_each(s, &w->services, struct service, node) {
+	tree_for_each (s, &w->services, struct service, node) {
 		if (s->exists && s->seen != w->generation) {
 			service_clear(s);
 			mark(w, s);
 		}
 	}
-	tree_for_each(slice, &w->slices, struct slice, node) {
+	tree_for_each (slice, &w->slices, struct slice, node) {
 		if (slice->seen != w->generation)
 			slice_free(w, slice);
 	}
-	tree_for_each(n, &w->nodes, struct node, node) {
+	tree_for_each (n, &w->nodes, struct node, node) {
 		if (n->seen != w->generation)
 			node_free(w, n);
 	}
@@ -288,16 +288,16 @@ struct service *world_next_dirty(struct world *w)
 
 void world_mark_all(struct world *w)
 {
-	tree_for_each(s, &w->services, struct service, node)
+	tree_for_each (s, &w->services, struct service, node)
 		mark(w, s);
 }
 
 void world_fini(struct world *w)
 {
-	tree_for_each(slice, &w->slices, struct slice, node)
+	tree_for_each (slice, &w->slices, struct slice, node)
 		slice_free(w, slice);
-	tree_for_each(s, &w->services, struct service, node)
+	tree_for_each (s, &w->services, struct service, node)
 		service_free(w, s);
-	tree_for_each(n, &w->nodes, struct node, node)
+	tree_for_each (n, &w->nodes, struct node, node)
 		node_free(w, n);
 }

@@ -3,7 +3,8 @@
  * Filled from the packed objects that a master sends, kept in memory and in key
  * order, and valid for ever: no master is needed to go on with it. Only what proxies
  * use is kept of each object. A change marks its key; whoever drives services, routes
- * or names takes the marks once per turn. A broken object is refused and the old one stays. One thread. */
+ * or names takes the marks once per turn. A broken object is refused and the old one stays. One
+ * thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -62,12 +63,12 @@ struct slice {
 /* Exists while there is a Service or a slice that names one. */
 struct service {
 	struct tree_node node;
-	char *key; /* namespace/name */
+	char *key;                    /* namespace/name */
 	const char *namespace, *name; /* Parts of a copy of key. */
 	char *parts;
-	bool exists;     /* The Service itself is there. */
-	bool headless;   /* clusterIP None. */
-	char *external_name; /* Not NULL for type ExternalName. */
+	bool exists;                           /* The Service itself is there. */
+	bool headless;                         /* clusterIP None. */
+	char *external_name;                   /* Not NULL for type ExternalName. */
 	struct ip *cluster_ips, *external_ips; /* The latter with those of load balancers. */
 	size_t n_cluster_ips, n_external_ips;
 	struct service_port *ports;
@@ -91,10 +92,10 @@ struct node {
 
 struct world {
 	struct tree services, slices, nodes;
-	struct list dirty;   /* Services. */
+	struct list dirty; /* Services. */
 	bool nodes_dirty;
-	bool synced;         /* Everything was seen at least once. */
-	unsigned generation; /* Of full answers. */
+	bool synced;                  /* Everything was seen at least once. */
+	unsigned generation;          /* Of full answers. */
 	struct service *last_visited; /* By world_next_dirty(). */
 	/* Called before a service is freed, for what hangs on plan. May be NULL. */
 	void (*on_gone)(void *arg, struct service *service);
@@ -104,10 +105,10 @@ struct world {
 void world_init(struct world *w);
 void world_fini(struct world *w);
 
-/* One change of a kind that world_resources() names. packed is NULL for a deletion. EINVAL with a sentence:
- * the object cannot be used. Other resources are passed over. */
+/* One change of a kind that world_resources() names. packed is NULL for a deletion. EINVAL with a
+ * sentence: the object cannot be used. Other resources are passed over. */
 int world_apply(struct world *w, const char *resource, const char *namespace, const char *name,
-	const struct bytes *packed, struct status *st);
+		const struct bytes *packed, struct status *st);
 /* A full answer: what is not applied between these two is gone. */
 void world_full_begin(struct world *w);
 void world_full_end(struct world *w);

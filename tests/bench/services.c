@@ -33,7 +33,7 @@ static double cpu_ms(void)
 
 	getrusage(RUSAGE_SELF, &r);
 	return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1e3 +
-		(double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e3;
+	       (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e3;
 }
 
 static void put(struct world *w, const char *resource, const char *name, const char *json)
@@ -42,8 +42,8 @@ static void put(struct world *w, const char *resource, const char *name, const c
 	ProtobufCMessage *message;
 
 	arena_init(&arena, 0);
-	if (json_read_message(kind_of_resource(resource)->descriptor, bytes_str(json), &arena, NULL, &message,
-		    NULL) < 0)
+	if (json_read_message(kind_of_resource(resource)->descriptor, bytes_str(json), &arena, NULL,
+			      &message, NULL) < 0)
 		abort();
 	struct bytes packed = pack_message_in(&arena, message);
 
@@ -67,12 +67,14 @@ static void put_slice(struct world *w, unsigned i, unsigned first, unsigned n)
 	auto_with(buf_fini) struct buf json = { 0 };
 	autofree char *name = xasprintf("s%u-x", i);
 
-	buf_printf(&json,
+	buf_printf(
+		&json,
 		"{\"metadata\":{\"namespace\":\"d\",\"name\":\"%s\",\"labels\":{\"kubernetes.io/service-name\":\"s%u\"}},"
-		"\"addressType\":\"IPv4\",\"ports\":[{\"port\":8080}],\"endpoints\":[", name, i);
+		"\"addressType\":\"IPv4\",\"ports\":[{\"port\":8080}],\"endpoints\":[",
+		name, i);
 	for (unsigned e = first; e < first + n; e++)
 		buf_printf(&json, "%s{\"addresses\":[\"10.%u.%u.%u\"],\"nodeName\":\"n2\"}",
-			e > first ? "," : "", 128 + e % 64, i / 250, i % 250 + 1);
+			   e > first ? "," : "", 128 + e % 64, i / 250, i % 250 + 1);
 	buf_put_str(&json, "]}");
 	put(w, "endpointslices.discovery.k8s.io", name, buf_cstr(&json));
 }
@@ -94,8 +96,8 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void changes(struct world *w, struct services *s, unsigned n_services, unsigned n, const char *what,
-	unsigned first, unsigned endpoints)
+static void changes(struct world *w, struct services *s, unsigned n_services, unsigned n,
+		    const char *what, unsigned first, unsigned endpoints)
 {
 	static double took[CHANGES];
 	double cpu = 0;
@@ -112,7 +114,7 @@ static void changes(struct world *w, struct services *s, unsigned n_services, un
 	}
 	qsort(took, CHANGES, sizeof(took[0]), compare);
 	printf("%-24s p50 %.2f ms  p99 %.2f ms  CPU %.2f ms\n", what, took[CHANGES / 2],
-		took[CHANGES * 99 / 100], cpu / CHANGES);
+	       took[CHANGES * 99 / 100], cpu / CHANGES);
 }
 
 static long rss_kb(void)
@@ -132,7 +134,9 @@ int main(int argc, char **argv)
 {
 	unsigned n_services = argc > 1 ? (unsigned)atoi(argv[1]) : 10000;
 	unsigned n = argc > 2 ? (unsigned)atoi(argv[2]) : 10;
-	struct services_config config = { .node = "n1", .pod_cidr = "10.128.0.0/9", .service_cidr = "10.96.0.0/12" };
+	struct services_config config = { .node = "n1",
+					  .pod_cidr = "10.128.0.0/9",
+					  .service_cidr = "10.96.0.0/12" };
 	auto_with(status_fini) struct status st = { 0 };
 	struct services *s;
 	struct world w;
@@ -157,8 +161,8 @@ int main(int argc, char **argv)
 
 	sync_now(s);
 	printf("%u Services x %u endpoints\n", n_services, n);
-	printf("%-24s %.0f ms (plan and write)  CPU %.0f ms\n", "everything at once", now_ms() - from,
-		cpu_ms() - cpu_from);
+	printf("%-24s %.0f ms (plan and write)  CPU %.0f ms\n", "everything at once",
+	       now_ms() - from, cpu_ms() - cpu_from);
 	changes(&w, s, n_services, n, "an endpoint replaced", 1, n);
 	changes(&w, s, n_services, n, "an endpoint added", 1, n + 1);
 	changes(&w, s, n_services, n, "an endpoint removed", 1, n);

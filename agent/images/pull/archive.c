@@ -47,7 +47,8 @@ static la_ssize_t read_raw(struct archive *tar, void *arg, const void **ret)
 	}
 	x->raw_bytes += n;
 	if (x->raw_bytes > UNPACK_BYTES_MAX) {
-		archive_set_error(tar, EFBIG, "the layer is larger than %llu bytes", UNPACK_BYTES_MAX);
+		archive_set_error(tar, EFBIG, "the layer is larger than %llu bytes",
+				  UNPACK_BYTES_MAX);
 		return -1;
 	}
 	digest_add(&x->digest, *ret, n);
@@ -167,9 +168,10 @@ static int make_opaque(struct extraction *x, const char *path, struct status *st
 	}
 	if (fd < 0)
 		return status_set(st, fd, "%s: cannot be opened to be made opaque: %s", path,
-			strerror(-fd));
+				  strerror(-fd));
 	if (fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) < 0)
-		return status_set(st, -errno, "%s: cannot be made opaque: %s", path, strerror(errno));
+		return status_set(st, -errno, "%s: cannot be made opaque: %s", path,
+				  strerror(errno));
 	return 0;
 }
 
@@ -221,7 +223,8 @@ static int take_entry(struct extraction *x, struct archive_entry *entry, struct 
 	const char *name = archive_entry_pathname(entry), *link = archive_entry_hardlink(entry);
 
 	if (name == NULL)
-		return status_set(st, -EINVAL, "entry %u has a name that cannot be read", x->entries);
+		return status_set(st, -EINVAL, "entry %u has a name that cannot be read",
+				  x->entries);
 	autofree char *path = xstrdup(without_leading_slashes(name));
 
 	if (*path == '\0')
@@ -264,7 +267,8 @@ static int extract(struct extraction *x, struct status *st)
 	struct archive_entry *entry;
 	int rc;
 
-	while ((rc = archive_read_next_header(x->tar, &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
+	while ((rc = archive_read_next_header(x->tar, &entry)) == ARCHIVE_OK ||
+	       rc == ARCHIVE_WARN) {
 		if (++x->entries > UNPACK_ENTRIES_MAX)
 			return status_set(st, -EFBIG, "more than %u entries", UNPACK_ENTRIES_MAX);
 		rc = take_entry(x, entry, st);
@@ -273,7 +277,7 @@ static int extract(struct extraction *x, struct status *st)
 	}
 	if (rc != ARCHIVE_EOF)
 		return status_set(st, -EIO, "not a readable tar archive: %s",
-			archive_error_string(x->tar));
+				  archive_error_string(x->tar));
 	if (archive_write_close(x->disk) < ARCHIVE_WARN)
 		return status_set(st, -EIO, "%s", archive_error_string(x->disk));
 	return drain(x, st);
@@ -281,16 +285,22 @@ static int extract(struct extraction *x, struct status *st)
 
 int unpack_archive(int fd, char ret_diff_id[DIGEST_SIZE], uint64_t *ret_bytes, struct status *st)
 {
-	struct extraction x = { archive_read_new(), archive_read_new(), archive_write_disk_new(), { 0 },
-		0, 0, 0, false };
+	struct extraction x = { archive_read_new(),
+				archive_read_new(),
+				archive_write_disk_new(),
+				{ 0 },
+				0,
+				0,
+				0,
+				false };
 	int rc;
 
 	digest_init(&x.digest);
-	archive_write_disk_set_options(x.disk,
-		ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_OWNER |
-			ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_UNLINK |
-			ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
-			ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
+	archive_write_disk_set_options(
+		x.disk, ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_OWNER |
+				ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_UNLINK |
+				ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+				ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
 	rc = open_readers(&x, fd, st);
 	if (rc == 0)
 		rc = extract(&x, st);

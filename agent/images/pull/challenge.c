@@ -51,7 +51,8 @@ char *challenge_parameter(const char *header, const char *name)
 			continue;
 		}
 		value++;
-		const char *end = *value == '"' ? skip_quoted(value) : value + strcspn(value, " ,\t");
+		const char *end =
+			*value == '"' ? skip_quoted(value) : value + strcspn(value, " ,\t");
 
 		if (key == n && strncasecmp(at, name, n) == 0)
 			return unquote(value, end);

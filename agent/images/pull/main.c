@@ -46,28 +46,44 @@ struct arguments {
 static int read_arguments(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {
-		{ "dir", required_argument, NULL, 'd' },    { "work-dir", required_argument, NULL, 'w' },
-		{ "insecure", required_argument, NULL, 'i' }, { "ca", required_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' },         { "version", no_argument, NULL, 'v' },
+		{ "dir", required_argument, NULL, 'd' },
+		{ "work-dir", required_argument, NULL, 'w' },
+		{ "insecure", required_argument, NULL, 'i' },
+		{ "ca", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
-		case 'd': a->dir = optarg; break;
-		case 'w': a->work_dir = optarg; break;
-		case 'c': a->ca_path = optarg; break;
+		case 'd':
+			a->dir = optarg;
+			break;
+		case 'w':
+			a->work_dir = optarg;
+			break;
+		case 'c':
+			a->ca_path = optarg;
+			break;
 		case 'i':
 			if (a->n_insecure == array_size(a->insecure)) {
-				fprintf(stderr, "sampan-pull: at most %zu --insecure\n", a->n_insecure);
+				fprintf(stderr, "sampan-pull: at most %zu --insecure\n",
+					a->n_insecure);
 				return 2;
 			}
 			a->insecure[a->n_insecure++] = optarg;
 			break;
-		case 'h': fputs(usage, stdout); return 0;
-		case 'v': puts("sampan-pull " SAMPAN_VERSION); return 0;
-		default: fputs(usage, stderr); return 2;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		case 'v':
+			puts("sampan-pull " SAMPAN_VERSION);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return 2;
 		}
 	}
 	if (a->dir == NULL || a->work_dir == NULL || optind != argc) {
@@ -100,7 +116,7 @@ static int read_request(char **ret_name, char **ret_auth)
 static bool on_loopback(const char *host)
 {
 	return strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
-		strcmp(host, "localhost") == 0 || strncmp(host, "localhost:", 10) == 0;
+	       strcmp(host, "localhost") == 0 || strncmp(host, "localhost:", 10) == 0;
 }
 
 static bool is_insecure(const struct arguments *a, const char *host)
@@ -125,7 +141,7 @@ static void on_progress(uint64_t done_bytes, uint64_t total_bytes)
 		return;
 	last_ms = now_ms;
 	printf("progress %llu %llu\n", (unsigned long long)done_bytes,
-		(unsigned long long)total_bytes);
+	       (unsigned long long)total_bytes);
 	fflush(stdout);
 }
 

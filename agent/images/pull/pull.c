@@ -30,7 +30,7 @@ struct pull {
 };
 
 static int fetch_manifest(struct pull *p, const char *tag_or_digest, struct manifest *ret,
-	char ret_digest[DIGEST_SIZE], struct status *st)
+			  char ret_digest[DIGEST_SIZE], struct status *st)
 {
 	auto_with(buf_fini) struct buf text = { 0 };
 	autofree char *path = xasprintf("manifests/%s", tag_or_digest);
@@ -41,15 +41,15 @@ static int fetch_manifest(struct pull *p, const char *tag_or_digest, struct mani
 	digest_of(text.data, text.len, ret_digest);
 	if (digest_is_valid(tag_or_digest) && strcmp(tag_or_digest, ret_digest) != 0)
 		return status_set(st, -EBADMSG, "the manifest's digest is %s instead of %s",
-			ret_digest, tag_or_digest);
+				  ret_digest, tag_or_digest);
 	return manifest_parse(&p->arena, buf_bytes(&text), platform_of_machine(), ret, st);
 }
 
 static int find_manifest(struct pull *p, const struct reference *ref, struct manifest *ret,
-	char ret_digest[DIGEST_SIZE], struct status *st)
+			 char ret_digest[DIGEST_SIZE], struct status *st)
 {
 	int rc = fetch_manifest(p, ref->digest[0] != '\0' ? ref->digest : ref->tag, ret, ret_digest,
-		st);
+				st);
 
 	if (rc < 0 || !ret->is_index)
 		return rc;
@@ -62,7 +62,7 @@ static int find_manifest(struct pull *p, const struct reference *ref, struct man
 }
 
 static int fetch_config(struct pull *p, const struct manifest *manifest, struct record *ret,
-	struct status *st)
+			struct status *st)
 {
 	auto_with(buf_fini) struct buf text = { 0 };
 	autofree char *path = xasprintf("blobs/%s", manifest->config.digest);
@@ -74,11 +74,11 @@ static int fetch_config(struct pull *p, const struct manifest *manifest, struct 
 	digest_of(text.data, text.len, digest);
 	if (strcmp(digest, manifest->config.digest) != 0)
 		return status_set(st, -EBADMSG, "the configuration's digest is %s instead of %s",
-			digest, manifest->config.digest);
+				  digest, manifest->config.digest);
 	rc = record_parse(&p->arena, buf_bytes(&text), ret, st);
 	if (rc == 0 && ret->n_layers != manifest->n_layers)
 		return status_set(st, -EINVAL, "the manifest has %zu layers, the configuration %zu",
-			manifest->n_layers, ret->n_layers);
+				  manifest->n_layers, ret->n_layers);
 	return rc;
 }
 
@@ -102,11 +102,11 @@ static int on_layer_data(void *arg, const void *data, size_t n)
 }
 
 static int transfer_layer(struct layer_transfer *t, const struct blob *blob, const char *diff_id,
-	uint64_t *ret_bytes, struct status *st)
+			  uint64_t *ret_bytes, struct status *st)
 {
 	char digest[DIGEST_SIZE], found[DIGEST_SIZE];
-	int rc = registry_stream(t->pull->registry, blob->digest, blob->size_bytes, on_layer_data, t,
-		st);
+	int rc = registry_stream(t->pull->registry, blob->digest, blob->size_bytes, on_layer_data,
+				 t, st);
 
 	/* EPIPE is only that the other end gave up: it knows why. */
 	if (rc < 0 && rc != -EPIPE)
@@ -119,8 +119,9 @@ static int transfer_layer(struct layer_transfer *t, const struct blob *blob, con
 	if (strcmp(digest, blob->digest) != 0)
 		return status_set(st, -EBADMSG, "layer %s: its digest is %s", blob->digest, digest);
 	if (strcmp(found, diff_id) != 0)
-		return status_set(st, -EBADMSG, "layer %s: uncompressed, its digest is %s instead of %s",
-			blob->digest, found, diff_id);
+		return status_set(st, -EBADMSG,
+				  "layer %s: uncompressed, its digest is %s instead of %s",
+				  blob->digest, found, diff_id);
 	return 0;
 }
 
@@ -151,7 +152,7 @@ static void sync_directory(const char *path)
 
 /* The size goes first: a layer without one would count as empty. */
 static int publish_layer(struct pull *p, const char *work, const char *diff_id, uint64_t bytes,
-	struct status *st)
+			 struct status *st)
 {
 	autofree char *path = layer_path(p->options->dir, diff_id);
 	autofree char *size_path = xasprintf("%s.size", path);
@@ -191,7 +192,7 @@ static bool layer_present(struct pull *p, const char *diff_id, uint64_t *ret_byt
 }
 
 static int pull_layer(struct pull *p, size_t i, const struct blob *blob, const char *diff_id,
-	uint64_t *ret_bytes, struct status *st)
+		      uint64_t *ret_bytes, struct status *st)
 {
 	autofree char *work = xasprintf("%s/%zu", p->options->work_dir, i);
 	struct layer_transfer t = { .pull = p };
@@ -212,7 +213,7 @@ static int pull_layer(struct pull *p, size_t i, const struct blob *blob, const c
 }
 
 static int pull_layers(struct pull *p, const struct manifest *manifest, struct record *record,
-	struct status *st)
+		       struct status *st)
 {
 	for (size_t i = 0; i < manifest->n_layers; i++) {
 		uint64_t bytes;
@@ -222,7 +223,7 @@ static int pull_layers(struct pull *p, const struct manifest *manifest, struct r
 	}
 	for (size_t i = 0; i < manifest->n_layers; i++) {
 		int rc = pull_layer(p, i, &manifest->layers[i], record->diff_ids[i],
-			&record->sizes[i], st);
+				    &record->sizes[i], st);
 
 		if (rc < 0)
 			return rc;
@@ -273,7 +274,7 @@ static int publish_record(struct pull *p, const struct record *record, struct st
 }
 
 static int run(struct pull *p, const struct reference *ref, char ret_digest[DIGEST_SIZE],
-	struct status *st)
+	       struct status *st)
 {
 	struct manifest manifest;
 	struct record record;
@@ -291,7 +292,7 @@ static int run(struct pull *p, const struct reference *ref, char ret_digest[DIGE
 }
 
 int pull_image(const struct reference *ref, const struct pull_options *options,
-	char ret_digest[DIGEST_SIZE], struct status *st)
+	       char ret_digest[DIGEST_SIZE], struct status *st)
 {
 	struct registry_options registry_options = {
 		.host = reference_registry(ref),

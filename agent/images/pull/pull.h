@@ -19,4 +19,4 @@ struct pull_options {
 /* The digest of the manifest; its record and all its layers are in place then. Layers found
  * there already are not fetched again. */
 int pull_image(const struct reference *ref, const struct pull_options *options,
-	char ret_digest[DIGEST_SIZE], struct status *st);
+	       char ret_digest[DIGEST_SIZE], struct status *st);

@@ -72,7 +72,8 @@ static size_t on_header(char *data, size_t size, size_t n, void *arg)
 	if (len > CHALLENGE_BYTES_MAX || len < sizeof(name) ||
 	    strncasecmp(data, name, sizeof(name) - 1) != 0)
 		return len;
-	/* Of several challenges a Bearer one is preferred: Basic would be refused where both are offered. */
+	/* Of several challenges a Bearer one is preferred: Basic would be refused where both are
+	 * offered. */
 	const char *at = data + sizeof(name) - 1;
 	size_t rest = len - (sizeof(name) - 1);
 
@@ -118,7 +119,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 }
 
 static void set_options(struct registry *r, const char *url, struct transfer *t,
-	struct curl_slist *headers)
+			struct curl_slist *headers)
 {
 	CURL *c = r->curl;
 
@@ -165,8 +166,8 @@ static int errno_of_curl(CURLcode code)
 }
 
 /* One exchange; the HTTP code goes to *ret_code. */
-static int perform(struct registry *r, const char *url, const char *accept, const char *authorization,
-	struct transfer *t, long *ret_code)
+static int perform(struct registry *r, const char *url, const char *accept,
+		   const char *authorization, struct transfer *t, long *ret_code)
 {
 	struct curl_slist *headers = NULL;
 
@@ -210,9 +211,10 @@ static char *token_url(struct registry *r, const char *realm, const char *servic
 {
 	char *service_text = service != NULL ? curl_easy_escape(r->curl, service, 0) : NULL;
 	char *repository = curl_easy_escape(r->curl, r->repository, 0);
-	char *url = xasprintf("%s%c%s%s%sscope=repository:%s:pull", realm,
-		strchr(realm, '?') != NULL ? '&' : '?', service_text != NULL ? "service=" : "",
-		service_text != NULL ? service_text : "", service_text != NULL ? "&" : "", repository);
+	char *url = xasprintf(
+		"%s%c%s%s%sscope=repository:%s:pull", realm, strchr(realm, '?') != NULL ? '&' : '?',
+		service_text != NULL ? "service=" : "", service_text != NULL ? service_text : "",
+		service_text != NULL ? "&" : "", repository);
 
 	curl_free(service_text);
 	curl_free(repository);
@@ -232,7 +234,7 @@ static int fetch_token(struct registry *r, const char *challenge, struct status 
 	arena_init(&arena, 4 * TOKEN_BYTES_MAX);
 	if (realm == NULL)
 		return status_set(st, -EPROTO, "registry %s asks for a token without saying where",
-			r->host);
+				  r->host);
 	autofree char *url = token_url(r, realm, service);
 	struct transfer t = { .on_data = into_buf, .arg = &body, .limit = TOKEN_BYTES_MAX };
 	int rc = perform(r, url, NULL, basic, &t, &code);
@@ -241,7 +243,7 @@ static int fetch_token(struct registry *r, const char *challenge, struct status 
 		return status_set(st, rc, "token server %s: %s", realm, r->error);
 	if (code == 401 || code == 403)
 		return status_set(st, -EACCES, "token server %s refused the credentials (HTTP %ld)",
-			realm, code);
+				  realm, code);
 	if (code != 200)
 		return status_set(st, -EPROTO, "token server %s answered HTTP %ld", realm, code);
 	if (json_parse(&arena, buf_bytes(&body), &doc) < 0)
@@ -271,12 +273,14 @@ static int authorize(struct registry *r, struct status *st)
 
 	if (challenge != NULL && challenge_is(challenge, "Bearer"))
 		return fetch_token(r, challenge, st);
-	if (challenge != NULL && challenge_is(challenge, "Basic") && r->basic != NULL && !r->send_basic) {
+	if (challenge != NULL && challenge_is(challenge, "Basic") && r->basic != NULL &&
+	    !r->send_basic) {
 		r->send_basic = true;
 		return 0;
 	}
 	return status_set(st, -EACCES, "registry %s %s", r->host,
-		r->basic != NULL ? "refused the credentials" : "wants credentials and there are none");
+			  r->basic != NULL ? "refused the credentials"
+					   : "wants credentials and there are none");
 }
 
 static int code_to_status(struct registry *r, const char *path, long code, struct status *st)
@@ -288,26 +292,27 @@ static int code_to_status(struct registry *r, const char *path, long code, struc
 	case 401:
 	case 403:
 		return status_set(st, -EACCES, "registry %s %s for %s (HTTP %ld)", r->host,
-			r->basic != NULL ? "refused the credentials" : "refused access",
-			r->repository, code);
+				  r->basic != NULL ? "refused the credentials" : "refused access",
+				  r->repository, code);
 	case 404:
 		return status_set(st, -ENOENT, "%s/%s: %s not found", r->host, r->repository, path);
 	case 429:
-		return status_set(st, -EAGAIN, "registry %s: too many requests (HTTP 429)", r->host);
+		return status_set(st, -EAGAIN, "registry %s: too many requests (HTTP 429)",
+				  r->host);
 	default:
 		return status_set(st, -EIO, "registry %s: HTTP %ld for %s/%s", r->host, code,
-			r->repository, path);
+				  r->repository, path);
 	}
 }
 
 static int request(struct registry *r, const char *path, const char *accept, struct transfer *t,
-	struct status *st)
+		   struct status *st)
 {
 	bool retried = false;
 
 	for (;;) {
-		autofree char *url = xasprintf("%s://%s/v2/%s/%s", r->plain ? "http" : "https", r->host,
-			r->repository, path);
+		autofree char *url = xasprintf("%s://%s/v2/%s/%s", r->plain ? "http" : "https",
+					       r->host, r->repository, path);
 		autofree char *authorization = authorization_of(r);
 		uint64_t before = t->received;
 		long code;
@@ -332,14 +337,14 @@ static int request(struct registry *r, const char *path, const char *accept, str
 }
 
 int registry_get(struct registry *r, const char *path, const char *accept, size_t limit,
-	struct buf *ret, struct status *st)
+		 struct buf *ret, struct status *st)
 {
 	struct transfer t = { .on_data = into_buf, .arg = ret, .limit = limit };
 	int rc = request(r, path, accept, &t, st);
 
 	if (rc == -EFBIG)
 		return status_set(st, rc, "registry %s: %s is larger than %zu bytes", r->host, path,
-			limit);
+				  limit);
 	return rc;
 }
 
@@ -349,7 +354,7 @@ static bool worth_another_try(int rc)
 }
 
 int registry_stream(struct registry *r, const char *digest, uint64_t size_bytes,
-	registry_data_fn *on_data, void *arg, struct status *st)
+		    registry_data_fn *on_data, void *arg, struct status *st)
 {
 	struct transfer t = { .on_data = on_data, .arg = arg, .limit = size_bytes };
 	autofree char *path = xasprintf("blobs/%s", digest);
@@ -368,9 +373,10 @@ int registry_stream(struct registry *r, const char *digest, uint64_t size_bytes,
 			return status_set(st, rc, "%s is larger than its manifest says", digest);
 		if (rc == 0)
 			status_set(&why, -EIO, "%s ended after %llu of %llu bytes", digest,
-				(unsigned long long)t.received, (unsigned long long)size_bytes);
+				   (unsigned long long)t.received, (unsigned long long)size_bytes);
 		stalled = t.received > before ? 0 : stalled + 1;
-		if ((rc < 0 && !worth_another_try(rc)) || t.rc < 0 || stalled >= STALLED_TRIES_MAX) {
+		if ((rc < 0 && !worth_another_try(rc)) || t.rc < 0 ||
+		    stalled >= STALLED_TRIES_MAX) {
 			rc = why.rc;
 			status_move(st, &why);
 			return rc;

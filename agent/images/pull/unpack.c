@@ -17,8 +17,9 @@
 
 static int drop_capabilities(void)
 {
-	static const unsigned kept[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID,
-		CAP_MKNOD, CAP_SETFCAP, CAP_SYS_ADMIN /* trusted.overlay.opaque */ };
+	static const unsigned kept
+		[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER,   CAP_FSETID,
+		       CAP_MKNOD, CAP_SETFCAP,      CAP_SYS_ADMIN /* trusted.overlay.opaque */ };
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { 0 };
 
@@ -125,7 +126,7 @@ static size_t read_result(int fd, char *to, size_t size)
 }
 
 int unpack_finish(struct unpack *u, char ret_diff_id[DIGEST_SIZE], uint64_t *ret_bytes,
-	struct status *st)
+		  struct status *st)
 {
 	char text[1024], diff_id[DIGEST_SIZE];
 	unsigned long long bytes;
