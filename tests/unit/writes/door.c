@@ -395,6 +395,58 @@ static void test_one_wrong_clock(void **state)
 	assert_true(after - before < 60ll * 1000000000);
 }
 
+/* Its leader is behind: the first two answers of three may be its own and a right one. */
+static void test_slow_clock_of_the_first_leader(void **state)
+{
+	struct sim sim;
+	int64_t before;
+
+	sim_init(&sim, 3, &(struct sim_options){ .masters = 3, .message_us_max = 1500 });
+	sim.masters[0].source.wall_offset_ns -= 5 * 3600 * 1000000000ll;
+	sim.masters[1].source.wall_offset_ns = sim.source.wall_offset_ns;
+	sim_elect(&sim, 0);
+	make_namespace(&sim);
+	before = writes_now_ns(sim.masters[0].writes);
+	for (unsigned i = 1; i <= 6; i++) {
+		sim_elect(&sim, i % 3);
+		expect(ask(&sim, 0,
+			   sim_request(&sim, CREATE, "configmaps", "default", "",
+				       "{'metadata':{'generateName':'c-'}}")),
+		       201, NULL);
+		assert_true(writes_now_ns(sim.masters[i % 3].writes) - before < 60 * 1000000000ll);
+	}
+	sim_fini(&sim);
+}
+
+/* Who does not know that somebody else leads answers nothing from the state it has. */
+static void test_cut_off_leader(void **state)
+{
+	static const char one[] = "{'data':{'k':'1'}}", two[] = "{'data':{'k':'2'}}";
+	struct sim *sim = *state;
+	struct reply *unchanged, *refused;
+
+	expect(create_a(sim, 0), 201, NULL);
+	sim_run(sim, 10000);
+	sim_cut_off_leader(sim);
+	sim_elect(sim, 1);
+	expect(ask(sim, 1, sim_request(sim, PATCH, "configmaps", "default", "a", two)), 200, NULL);
+	unchanged = submit(sim, 0, sim_request(sim, PATCH, "configmaps", "default", "a", one));
+	refused = submit(sim, 0, sim_request(sim, CREATE, "configmaps", "default", "", config_a));
+	sim_run(sim, 300000);
+	assert_int_equal(unchanged->times, 0);
+	assert_int_equal(refused->times, 0);
+	sim_join(sim, 0);
+	sim_until(sim, is_answered, unchanged, 5, "an answer");
+	sim_until(sim, is_answered, refused, 5, "an answer");
+	expect(unchanged, 200, NULL);
+	expect(refused, 409, "AlreadyExists");
+
+	const struct object *a = sim_get(sim, 1, "configmaps", "default", "a");
+	const CoreV1__ConfigMap *m = unpack_stored(a->kind->descriptor, a->packed, &sim->arena);
+
+	assert_string_equal(m->data[0]->value, "1");
+}
+
 int main(void)
 {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, setup_one, teardown)
@@ -413,6 +465,8 @@ int main(void)
 		THREE(test_leadership_lost_in_flight),
 		THREE(test_session_ends_in_a_quiet_hour),
 		THREE(test_one_wrong_clock),
+		THREE(test_cut_off_leader),
+		cmocka_unit_test(test_slow_clock_of_the_first_leader),
 	};
 
 	return cmocka_run_group_tests_name("writes door", tests, NULL, NULL);
