@@ -18,7 +18,6 @@
 #include "proto/k8s/core_v1.pb-c.h"
 #include "tests/sim/cluster/chaos.h"
 
-
 #define MS 1000000ull
 #define SILENCE_WAKE_NS (7000 * MS)
 
@@ -138,15 +137,16 @@ static const char *phase_of(enum pod_life life)
 
 static bool shows(const struct object *o, const struct agent_pod *pod)
 {
-	enum pod_phase phase = pod->life == LIFE_STARTING ? PHASE_PENDING :
-			       pod->life == LIFE_FAILED   ? PHASE_FAILED :
-							    PHASE_RUNNING;
+	enum pod_phase phase = pod->life == LIFE_STARTING ? PHASE_PENDING
+			       : pod->life == LIFE_FAILED ? PHASE_FAILED
+							  : PHASE_RUNNING;
 
 	return o->facts.pod->phase == phase && o->facts.pod->ready == (pod->life == LIFE_READY) &&
 	       (pod->ip == 0) == (o->facts.pod->ip[0] == '\0');
 }
 
-/* As controlplane/nodes makes it of an agent's report: the status replaced, others' conditions kept. */
+/* As controlplane/nodes makes it of an agent's report: the status replaced, others' conditions
+ * kept. */
 static void report_status(struct chaos *c, struct agent *a, struct agent_pod *pod,
 			  const struct object *o)
 {
@@ -161,12 +161,13 @@ static void report_status(struct chaos *c, struct agent *a, struct agent_pod *po
 	message->status->phase = arena_strdup(arena, phase_of(pod->life));
 	message->status->podip = NULL;
 	if (pod->ip != 0)
-		message->status->podip = arena_printf(arena, "10.200.%u.%u", a->number * 60 + pod->ip / 250,
-						      pod->ip % 250 + 1);
+		message->status->podip = arena_printf(
+			arena, "10.200.%u.%u", a->number * 60 + pod->ip / 250, pod->ip % 250 + 1);
 	ready = condition_of(arena, message->status, "Ready");
 	ready->status = arena_strdup(arena, pod->life == LIFE_READY ? "True" : "False");
 	ready->reason = NULL;
-	ready->lasttransitiontime = make_time(arena, writes_now_ns(c->sim.masters[a->leader].writes));
+	ready->lasttransitiontime =
+		make_time(arena, writes_now_ns(c->sim.masters[a->leader].writes));
 	packed = pack_message_in(arena, message);
 	request = sim_request(&c->sim, VERB(UPDATE), "pods", o->namespace, o->name, NULL);
 	request->subresource = (char *)"status";
@@ -178,7 +179,8 @@ static void report_status(struct chaos *c, struct agent *a, struct agent_pod *po
 static void report_gone(struct chaos *c, struct agent *a, struct agent_pod *pod)
 {
 	struct arena *arena = &c->sim.arena;
-	MetaV1__DeleteOptions *options = make(arena, MetaV1__DeleteOptions, meta_v1__delete_options);
+	MetaV1__DeleteOptions *options =
+		make(arena, MetaV1__DeleteOptions, meta_v1__delete_options);
 	struct bytes packed;
 	SampanMaster__WriteRequest *request =
 		sim_request(&c->sim, VERB(DELETE), "pods", pod->namespace, pod->name, NULL);
@@ -192,7 +194,8 @@ static void report_gone(struct chaos *c, struct agent *a, struct agent_pod *pod)
 	report(c, a, pod, request);
 }
 
-/* --- The Node ---------------------------------------------------------------------------------- */
+/* --- The Node ----------------------------------------------------------------------------------
+ */
 
 /* Nodes differ: every second one is small. */
 static unsigned cores(const struct chaos *c, const struct agent *a)
@@ -221,7 +224,8 @@ static void report_node(struct chaos *c, struct agent *a, const struct object *n
 	report(c, a, NULL, request);
 }
 
-/* --- Pods ---------------------------------------------------------------------------------------- */
+/* --- Pods ----------------------------------------------------------------------------------------
+ */
 
 static void forget_pod(struct agent *a, size_t i)
 {
@@ -307,7 +311,8 @@ static void pod_next(struct chaos *c, struct agent *a, struct agent_pod *pod)
 	}
 }
 
-/* --- Turns ------------------------------------------------------------------------------------------ */
+/* --- Turns
+ * ------------------------------------------------------------------------------------------ */
 
 static void heard(struct chaos *c, struct agent *a)
 {
@@ -365,7 +370,8 @@ void agents_turn(struct chaos *c, uint64_t poll_us_max)
 			if (a->pods[k].next_ns <= now)
 				pod_next(c, a, &a->pods[k]);
 		if (a->up && a->next_poll_ns <= now) {
-			a->next_poll_ns = now + (1 + sim_draw(&c->sim, (unsigned)poll_us_max)) * 1000ull;
+			a->next_poll_ns =
+				now + (1 + sim_draw(&c->sim, (unsigned)poll_us_max)) * 1000ull;
 			if (find_leader(c, a) && !a->cut_off &&
 			    !chaos_chance(c, c->agent_loss_percent))
 				poll(c, a);
@@ -377,7 +383,8 @@ void agents_turn(struct chaos *c, uint64_t poll_us_max)
 	}
 }
 
-/* --- Faults ------------------------------------------------------------------------------------------ */
+/* --- Faults
+ * ------------------------------------------------------------------------------------------ */
 
 static void come_back(struct chaos *c, struct agent *a)
 {

@@ -33,15 +33,16 @@ struct agent_pod {
 struct agent {
 	char name[16];
 	unsigned number;
-	bool up;      /* The machine runs. */
-	bool cut_off; /* It runs and nobody hears it. */
+	bool up;         /* The machine runs. */
+	bool cut_off;    /* It runs and nobody hears it. */
 	unsigned leader; /* Which it speaks with; good while it polls. */
 	uint64_t next_poll_ns;
 	uint64_t asked_until_ns; /* Registration or a status of the Node is under way. */
 	unsigned ips;
 	struct agent_pod *pods;
 	size_t n_pods, cap_pods;
-	/* By any leader: the newest time, and the longest silence that ended within the last second. */
+	/* By any leader: the newest time, and the longest silence that ended within the last
+	 * second. */
 	uint64_t heard_ns, before_ns;
 };
 
@@ -78,7 +79,7 @@ struct chaos {
 	/* Of this seed. */
 	bool calm_nodes; /* Only masters fail: nothing may be evicted. */
 	int64_t clock_off_ns[MASTERS];
-	bool healed;     /* Faults are over, and the machines are large enough for everything. */
+	bool healed; /* Faults are over, and the machines are large enough for everything. */
 	unsigned agent_loss_percent;
 	struct agent agents[NODES];
 	/* The leader's memory of heartbeats: each master's own, of its newest leadership. */

@@ -44,8 +44,8 @@ static char *name_of_response(struct chaos *c, const SampanMaster__WriteResponse
 
 	if (!r->has_object)
 		return NULL; /* Told by a leader that no longer remembers the object. */
-	m = unpack_stored(&core_v1__config_map__descriptor,
-			  bytes_of(r->object.data, r->object.len), &c->sim.arena);
+	m = unpack_stored(&core_v1__config_map__descriptor, bytes_of(r->object.data, r->object.len),
+			  &c->sim.arena);
 	return m->metadata != NULL ? m->metadata->name : NULL;
 }
 
@@ -111,8 +111,11 @@ void clients_submit(struct chaos *c, unsigned master, const char *verb, const ch
 	bool create = strcmp(verb, "create") == 0, patch = strcmp(verb, "patch") == 0;
 
 	submit(c, master,
-	       sim_request(&c->sim, create ? VERB(CREATE) : patch ? VERB(PATCH) : VERB(DELETE), resource,
-			   namespace, name, json),
+	       sim_request(&c->sim,
+			   create  ? VERB(CREATE)
+			   : patch ? VERB(PATCH)
+				   : VERB(DELETE),
+			   resource, namespace, name, json),
 	       arena_printf(&c->sim.arena, "%s %s %s/%s %s", verb, resource, namespace, name,
 			    json != NULL ? json : ""));
 }
@@ -132,9 +135,10 @@ static void create_followed(struct chaos *c)
 
 	if (c->n_writes == WRITES_MAX)
 		return;
-	json = arena_printf(&c->sim.arena,
-			    "{'metadata':{'generateName':'w-','labels':{'write':'%u'}},'data':{'k':'v'}}",
-			    c->n_writes);
+	json = arena_printf(
+		&c->sim.arena,
+		"{'metadata':{'generateName':'w-','labels':{'write':'%u'}},'data':{'k':'v'}}",
+		c->n_writes);
 	submit(c, chaos_master_up(c),
 	       sim_request(&c->sim, VERB(CREATE), "configmaps", "default", "", json),
 	       arena_printf(&c->sim.arena, "create followed %u", c->n_writes))
@@ -178,8 +182,8 @@ static void count(struct chaos *c)
 					   "'},'data':{'count':'%" PRIu64 "'}}",
 					   name, o->revision, count_of(c, o) + 1));
 	c->counters[i].unknown++;
-	submit(c, chaos_master_up(c), request, arena_printf(&c->sim.arena, "count %s", name))->counter =
-		&c->counters[i];
+	submit(c, chaos_master_up(c), request, arena_printf(&c->sim.arena, "count %s", name))
+		->counter = &c->counters[i];
 }
 
 void clients_switched(struct chaos *c, const struct object *config)
@@ -218,12 +222,13 @@ static const char *template_of(struct chaos *c, const char *app, unsigned versio
 		"'NoExecute','tolerationSeconds':5}],";
 	const char *place = sim_draw(&c->sim, 2) ? hurry : places[sim_draw(&c->sim, 4)];
 
-	return arena_printf(&c->sim.arena,
-			    "{'metadata':{'labels':{'app':'%s'},'annotations':{'v':'%u'}},'spec':{%s"
-			    "'terminationGracePeriodSeconds':%u,'containers':[{'name':'c','image':'i:1',"
-			    "'resources':{'requests':{'cpu':'%um','memory':'%uMi'}}}]}}",
-			    app, version, place, sim_draw(&c->sim, 4) * 2,
-			    50 + 50 * sim_draw(&c->sim, 6), 64 * (1 + sim_draw(&c->sim, 8)));
+	return arena_printf(
+		&c->sim.arena,
+		"{'metadata':{'labels':{'app':'%s'},'annotations':{'v':'%u'}},'spec':{%s"
+		"'terminationGracePeriodSeconds':%u,'containers':[{'name':'c','image':'i:1',"
+		"'resources':{'requests':{'cpu':'%um','memory':'%uMi'}}}]}}",
+		app, version, place, sim_draw(&c->sim, 4) * 2, 50 + 50 * sim_draw(&c->sim, 6),
+		64 * (1 + sim_draw(&c->sim, 8)));
 }
 
 static const char *strategy(struct chaos *c)
@@ -234,9 +239,10 @@ static const char *strategy(struct chaos *c)
 		return "{'type':'Recreate','rollingUpdate':null}";
 	if (surge + unavailable == 0)
 		surge = 1;
-	return arena_printf(&c->sim.arena,
-			    "{'type':'RollingUpdate','rollingUpdate':{'maxSurge':%u,'maxUnavailable':%u}}",
-			    surge, unavailable);
+	return arena_printf(
+		&c->sim.arena,
+		"{'type':'RollingUpdate','rollingUpdate':{'maxSurge':%u,'maxUnavailable':%u}}",
+		surge, unavailable);
 }
 
 static void change_deployment(struct chaos *c)
@@ -247,14 +253,16 @@ static void change_deployment(struct chaos *c)
 
 	if (what < 7) {
 		verb = "create";
-		json = arena_printf(&c->sim.arena,
-				    "{'metadata':{'name':'%s'},'spec':{'replicas':%u,%s'minReadySeconds':%u,"
-				    "'selector':{'matchLabels':{'app':'%s'}},'template':%s}}",
-				    app, sim_draw(&c->sim, 6),
-				    sim_draw(&c->sim, 2) ? "" : "'revisionHistoryLimit':2,",
-				    sim_draw(&c->sim, 3) ? 0 : 2, app, template_of(c, app, 0));
+		json = arena_printf(
+			&c->sim.arena,
+			"{'metadata':{'name':'%s'},'spec':{'replicas':%u,%s'minReadySeconds':%u,"
+			"'selector':{'matchLabels':{'app':'%s'}},'template':%s}}",
+			app, sim_draw(&c->sim, 6),
+			sim_draw(&c->sim, 2) ? "" : "'revisionHistoryLimit':2,",
+			sim_draw(&c->sim, 3) ? 0 : 2, app, template_of(c, app, 0));
 	} else if (what < 11) {
-		json = arena_printf(&c->sim.arena, "{'spec':{'replicas':%u}}", sim_draw(&c->sim, 8));
+		json = arena_printf(&c->sim.arena, "{'spec':{'replicas':%u}}",
+				    sim_draw(&c->sim, 8));
 	} else if (what < 15) {
 		json = arena_printf(&c->sim.arena, "{'spec':{'template':%s}}",
 				    template_of(c, app, sim_draw(&c->sim, 4)));
@@ -269,7 +277,8 @@ static void change_deployment(struct chaos *c)
 	ask(c, verb, "deployments.apps", namespace, verb[0] == 'c' ? "" : app, json);
 }
 
-static void delete_how(struct chaos *c, const char *resource, const char *namespace, const char *name)
+static void delete_how(struct chaos *c, const char *resource, const char *namespace,
+		       const char *name)
 {
 	static const char *const policies[] = { "Background", "Foreground", "Orphan" };
 	MetaV1__DeleteOptions *options =
@@ -295,10 +304,11 @@ static void change_replicaset(struct chaos *c)
 
 	if (what < 3)
 		ask(c, "create", "replicasets.apps", namespace, "",
-		    arena_printf(&c->sim.arena,
-				 "{'metadata':{'name':'%s'},'spec':{'replicas':%u,'selector':{'matchLabels':"
-				 "{'app':'%s'}},'template':%s}}",
-				 app, sim_draw(&c->sim, 5), app, template_of(c, app, 0)));
+		    arena_printf(
+			    &c->sim.arena,
+			    "{'metadata':{'name':'%s'},'spec':{'replicas':%u,'selector':{'matchLabels':"
+			    "{'app':'%s'}},'template':%s}}",
+			    app, sim_draw(&c->sim, 5), app, template_of(c, app, 0)));
 	else if (what < 6)
 		ask(c, "patch", "replicasets.apps", namespace, app,
 		    arena_printf(&c->sim.arena, "{'spec':{'replicas':%u}}", sim_draw(&c->sim, 6)));
@@ -315,13 +325,14 @@ static void change_service(struct chaos *c)
 
 	if (what < 5)
 		ask(c, "create", "services", namespace, "",
-		    arena_printf(&c->sim.arena,
-				 "{'metadata':{'name':'%s'},'spec':{%s'selector':{'app':'%s'},'ports':[{'port':"
-				 "80%s}]}}",
-				 name, type, draw_app(c),
-				 what == 0 ? arena_printf(&c->sim.arena, ",'nodePort':%u",
-							  30000 + sim_draw(&c->sim, 6)) :
-					     ""));
+		    arena_printf(
+			    &c->sim.arena,
+			    "{'metadata':{'name':'%s'},'spec':{%s'selector':{'app':'%s'},'ports':[{'port':"
+			    "80%s}]}}",
+			    name, type, draw_app(c),
+			    what == 0 ? arena_printf(&c->sim.arena, ",'nodePort':%u",
+						     30000 + sim_draw(&c->sim, 6))
+				      : ""));
 	else if (what < 7)
 		ask(c, "patch", "services", namespace, name,
 		    arena_printf(&c->sim.arena, "{'spec':{'selector':{'app':'%s'}}}", draw_app(c)));
@@ -380,8 +391,8 @@ static void delete_pod(struct chaos *c)
 {
 	struct draw_pod draw = { .chaos = c };
 
-	store_walk(c->sim.masters[chaos_master_up(c)].store, kind_of_resource("pods"), NULL, NULL, NULL,
-		   on_pod_to_draw, &draw);
+	store_walk(c->sim.masters[chaos_master_up(c)].store, kind_of_resource("pods"), NULL, NULL,
+		   NULL, on_pod_to_draw, &draw);
 	if (draw.drawn != NULL)
 		delete_how(c, "pods", draw.drawn->namespace, draw.drawn->name);
 }
@@ -424,11 +435,13 @@ void clients_begin(struct chaos *c)
 	for (unsigned i = 0; i < SWITCHES; i++)
 		clients_submit(c, 0, "create", "configmaps", "default", "",
 			       arena_printf(&c->sim.arena,
-					    "{'metadata':{'name':'switch-%u'},'data':{'v':'0'}}", i));
+					    "{'metadata':{'name':'switch-%u'},'data':{'v':'0'}}",
+					    i));
 	for (unsigned i = 0; i < COUNTERS; i++)
-		clients_submit(c, 0, "create", "configmaps", "default", "",
-			       arena_printf(&c->sim.arena,
-					    "{'metadata':{'name':'counter-%u'},'data':{'count':'0'}}", i));
+		clients_submit(
+			c, 0, "create", "configmaps", "default", "",
+			arena_printf(&c->sim.arena,
+				     "{'metadata':{'name':'counter-%u'},'data':{'count':'0'}}", i));
 }
 
 static bool resume(void *ctx, const struct object *o)
@@ -439,15 +452,16 @@ static bool resume(void *ctx, const struct object *o)
 
 void clients_heal(struct chaos *c)
 {
-	store_walk(c->sim.masters[c->sim.leader].store, kind_of_resource("deployments.apps"), NULL, NULL,
-		   NULL, resume, c);
+	store_walk(c->sim.masters[c->sim.leader].store, kind_of_resource("deployments.apps"), NULL,
+		   NULL, NULL, resume, c);
 	for (unsigned i = 0; i < NODES; i++)
 		clients_submit(c, chaos_master_up(c), "patch", "nodes", "",
 			       arena_printf(&c->sim.arena, "node-%u", i),
 			       "{'spec':{'unschedulable':false,'taints':[]}}");
 }
 
-/* --- What must have become of it --------------------------------------------------------------- */
+/* --- What must have become of it ---------------------------------------------------------------
+ */
 
 struct found {
 	struct chaos *chaos;
@@ -468,8 +482,8 @@ void clients_check(struct chaos *c)
 {
 	struct found found = { .chaos = c };
 
-	store_walk(c->sim.masters[c->sim.leader].store, kind_of_resource("configmaps"), "default", NULL,
-		   NULL, on_config, &found);
+	store_walk(c->sim.masters[c->sim.leader].store, kind_of_resource("configmaps"), "default",
+		   NULL, NULL, on_config, &found);
 	for (unsigned i = 0; i < c->n_writes; i++) {
 		const struct followed *f = &c->writes[i];
 
@@ -488,7 +502,8 @@ void clients_check(struct chaos *c)
 
 		if (n < c->counters[i].acknowledged ||
 		    n > c->counters[i].acknowledged + c->counters[i].unknown)
-			chaos_fail(c, "counter %u is %" PRIu64 " after %" PRIu64
+			chaos_fail(c,
+				   "counter %u is %" PRIu64 " after %" PRIu64
 				   " acknowledged and %" PRIu64 " unknown",
 				   i, n, c->counters[i].acknowledged, c->counters[i].unknown);
 	}

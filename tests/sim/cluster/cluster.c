@@ -73,7 +73,9 @@ static int link_confirm(void *ctx, log_propose_cb *cb, void *cb_ctx)
 	}
 	array_grow(m->confirms, m->n_confirms, m->cap_confirms);
 	m->confirms[m->n_confirms++] = (struct sim_confirm){
-		sim->now_ns + 1000ull * (1 + sim_draw(sim, (unsigned)sim->options.message_us_max + 1)), cb,
+		sim->now_ns +
+			1000ull * (1 + sim_draw(sim, (unsigned)sim->options.message_us_max + 1)),
+		cb,
 		cb_ctx,
 	};
 	return 0;
@@ -361,7 +363,8 @@ void sim_cut_off_leader(struct sim *sim)
 		return;
 
 	struct sim_master *m = &sim->masters[sim->leader];
-	size_t kept = sim->n_committed + sim_draw(sim, (unsigned)(sim->n_log - sim->n_committed) + 1);
+	size_t kept =
+		sim->n_committed + sim_draw(sim, (unsigned)(sim->n_log - sim->n_committed) + 1);
 
 	/* What reached the others may be committed by the next leader. */
 	for (size_t i = sim->n_committed; i < sim->n_log; i++) {

@@ -44,7 +44,8 @@ void chaos_fail(struct chaos *c, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	fail_msg("seed %" PRIu64 " at %.3f s: %s; again with --from %" PRIu64 " --to %" PRIu64 " --trace",
+	fail_msg("seed %" PRIu64 " at %.3f s: %s; again with --from %" PRIu64 " --to %" PRIu64
+		 " --trace",
 		 c->sim.seed, seconds(c), text, c->sim.seed, c->sim.seed);
 	abort();
 }
@@ -200,8 +201,9 @@ static void set_clocks(struct chaos *c)
 	unsigned wrong = sim_draw(&c->sim, MASTERS);
 
 	for (unsigned i = 0; i < MASTERS; i++) {
-		int64_t off_ms = i == wrong ? (int64_t)sim_draw(&c->sim, 40 * 3600) * 1000 - 20 * 3600000ll :
-					      (int64_t)sim_draw(&c->sim, 500);
+		int64_t off_ms =
+			i == wrong ? (int64_t)sim_draw(&c->sim, 40 * 3600) * 1000 - 20 * 3600000ll
+				   : (int64_t)sim_draw(&c->sim, 500);
 
 		c->clock_off_ns[i] = off_ms * 1000000;
 		if (c->sim.masters[i].up)
@@ -275,9 +277,9 @@ static void chaos(struct chaos *c)
 	for (unsigned i = 0; i < options.rounds; i++) {
 		clients_turn(c);
 		fault(c);
-		chaos_run(c, 1000ull * (1 + sim_draw(&c->sim, c->stale >= 0            ? 60 :
-							     sim_draw(&c->sim, 8) != 0 ? 200 :
-											 5000)));
+		chaos_run(c, 1000ull * (1 + sim_draw(&c->sim, c->stale >= 0               ? 60
+							      : sim_draw(&c->sim, 8) != 0 ? 200
+											  : 5000)));
 	}
 }
 
@@ -355,7 +357,8 @@ static void add(struct figures *sum, const struct figures *f)
 {
 	const uint64_t *from = (const uint64_t *)f;
 	uint64_t *to = (uint64_t *)sum;
-	uint64_t longest = f->settle_ns_max > sum->settle_ns_max ? f->settle_ns_max : sum->settle_ns_max;
+	uint64_t longest =
+		f->settle_ns_max > sum->settle_ns_max ? f->settle_ns_max : sum->settle_ns_max;
 
 	for (size_t i = 0; i < sizeof(*f) / sizeof(uint64_t); i++)
 		to[i] += from[i];
@@ -365,13 +368,15 @@ static void add(struct figures *sum, const struct figures *f)
 static void print(const char *what, const struct figures *f)
 {
 	printf("# %s: %.2f virtual hours, %" PRIu64 " decisions, %" PRIu64 " entries, %" PRIu64
-	       " changes, %" PRIu64 " pods placed, %" PRIu64 " evicted; %" PRIu64 " requests (%" PRIu64
-	       " refused, %" PRIu64 " unknown); faults: %" PRIu64 " kills, %" PRIu64 " depositions, %"
-	       PRIu64 " leaders cut off, %" PRIu64 " of nodes, %" PRIu64 " polls and reports lost, %" PRIu64
+	       " changes, %" PRIu64 " pods placed, %" PRIu64 " evicted; %" PRIu64
+	       " requests (%" PRIu64 " refused, %" PRIu64 " unknown); faults: %" PRIu64
+	       " kills, %" PRIu64 " depositions, %" PRIu64 " leaders cut off, %" PRIu64
+	       " of nodes, %" PRIu64 " polls and reports lost, %" PRIu64
 	       " wrong clocks; settled after %.1f s at most\n",
 	       what, (double)f->virtual_ns / 3.6e12, f->decisions, f->entries, f->changes, f->pods,
-	       f->evictions, f->requests, f->refused, f->unknown, f->crashes, f->depositions, f->partitions,
-	       f->node_faults, f->messages_lost, f->clock_jumps, (double)f->settle_ns_max / 1e9);
+	       f->evictions, f->requests, f->refused, f->unknown, f->crashes, f->depositions,
+	       f->partitions, f->node_faults, f->messages_lost, f->clock_jumps,
+	       (double)f->settle_ns_max / 1e9);
 	fflush(stdout);
 }
 
@@ -405,7 +410,8 @@ static void test_seeds(void **state)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: sim-cluster [--from SEED] [--to SEED] [--rounds N] [--verbose] [--trace]\n");
+	fprintf(stderr,
+		"usage: sim-cluster [--from SEED] [--to SEED] [--rounds N] [--verbose] [--trace]\n");
 	return 2;
 }
 
@@ -437,8 +443,8 @@ int main(int argc, char **argv)
 		double cpu_s = (double)(clock() - begin) / CLOCKS_PER_SEC;
 		uint64_t seeds = options.to - options.from + 1;
 
-		snprintf(what, sizeof(what), "%" PRIu64 " seeds in %.1f s of CPU (%.1f/s)", seeds, cpu_s,
-			 (double)seeds / (cpu_s > 0 ? cpu_s : 1));
+		snprintf(what, sizeof(what), "%" PRIu64 " seeds in %.1f s of CPU (%.1f/s)", seeds,
+			 cpu_s, (double)seeds / (cpu_s > 0 ? cpu_s : 1));
 		print(what, &totals);
 	}
 	return failed;

@@ -24,7 +24,7 @@ enum { VERSIONS = 16, SETS_MAX = 512, DEPLOYMENTS_MAX = 512 };
 struct node_book {
 	bool present;
 	uint64_t gone_ns, closed_ns, no_execute_ns; /* Since when; no_execute_ns: when last seen. */
-	bool closed, no_execute;                  /* Cordoned or under the drill taint. */
+	bool closed, no_execute;                    /* Cordoned or under the drill taint. */
 	char zone;
 	int64_t cpu_milli, memory_bytes, pods;
 	int64_t cpu_used, memory_used, pods_used;
@@ -107,8 +107,8 @@ static int32_t recent_extreme(const struct recent r[VERSIONS], uint64_t now_ns, 
 
 static void claim(struct chaos *c, const struct object *o, const char *what, bool take)
 {
-	const char *holder = arena_printf(&c->sim.arena, "%s %s/%s", o->kind->resource, o->namespace,
-					  o->name);
+	const char *holder =
+		arena_printf(&c->sim.arena, "%s %s/%s", o->kind->resource, o->namespace, o->name);
 
 	if (!take) {
 		map_remove(&c->oracle->claims, what);
@@ -131,7 +131,8 @@ static void claims_of_service(struct chaos *c, const struct object *o, bool take
 		if (s->spec->ports[i]->nodeport != 0)
 			claim(c, o,
 			      arena_printf(&c->oracle->work, "node port %d %s",
-					   s->spec->ports[i]->nodeport, s->spec->ports[i]->protocol),
+					   s->spec->ports[i]->nodeport,
+					   s->spec->ports[i]->protocol),
 			      take);
 }
 
@@ -185,7 +186,9 @@ static void check_silence(struct chaos *c, const struct object *o)
 	bool counted = now - elected_ns >= SILENCE_NS || now - elected_ns < 100000000;
 
 	if (c->calm_nodes || !silent || !counted)
-		chaos_fail(c, "%s is given up: heard of %" PRIu64 " ms ago, leader since %" PRIu64 " ms",
+		chaos_fail(c,
+			   "%s is given up: heard of %" PRIu64 " ms ago, leader since %" PRIu64
+			   " ms",
 			   o->name, (now - a->heard_ns) / 1000000, (now - elected_ns) / 1000000);
 }
 
@@ -248,20 +251,24 @@ static void check_binding(struct chaos *c, const struct object *o, const struct 
 
 	c->figures.pods++;
 	if (!n->present && n->gone_ns + GRACE_NS < now)
-		chaos_fail(c, "pod %s/%s is bound to %s, which is not there", o->namespace, o->name, node);
+		chaos_fail(c, "pod %s/%s is bound to %s, which is not there", o->namespace, o->name,
+			   node);
 	if (n->closed && n->closed_ns + GRACE_NS < now && !bears_everything(pod->spec))
-		chaos_fail(c, "pod %s/%s is bound to %s, which is closed", o->namespace, o->name, node);
+		chaos_fail(c, "pod %s/%s is bound to %s, which is closed", o->namespace, o->name,
+			   node);
 	if (!n->present)
 		return;
-	if (n->cpu_used > n->cpu_milli || n->memory_used > n->memory_bytes || n->pods_used > n->pods)
-		chaos_fail(c, "pod %s/%s does not fit on %s: cpu %" PRId64 " of %" PRId64
+	if (n->cpu_used > n->cpu_milli || n->memory_used > n->memory_bytes ||
+	    n->pods_used > n->pods)
+		chaos_fail(c,
+			   "pod %s/%s does not fit on %s: cpu %" PRId64 " of %" PRId64
 			   " m, memory %" PRId64 " of %" PRId64 ", pods %" PRId64 " of %" PRId64,
 			   o->namespace, o->name, node, n->cpu_used, n->cpu_milli, n->memory_used,
 			   n->memory_bytes, n->pods_used, n->pods);
 	for (size_t i = 0; i < pod->spec->n_nodeselector; i++)
 		if (pod->spec->nodeselector[i]->value[0] != n->zone)
-			chaos_fail(c, "pod %s/%s is on %s against its selector", o->namespace, o->name,
-				   node);
+			chaos_fail(c, "pod %s/%s is on %s against its selector", o->namespace,
+				   o->name, node);
 }
 
 static void count_pod(struct chaos *c, struct pod_book *p, bool count)
@@ -283,14 +290,16 @@ static void check_eviction(struct chaos *c, const struct object *o, struct pod_b
 	const CoreV1__Pod *pod = message_of(c, o);
 	const struct node_book *n;
 
-	for (size_t i = 0; pod->status != NULL && !p->evicted && i < pod->status->n_conditions; i++) {
+	for (size_t i = 0; pod->status != NULL && !p->evicted && i < pod->status->n_conditions;
+	     i++) {
 		if (!text_is(pod->status->conditions[i]->type, "DisruptionTarget") ||
 		    !text_is(pod->status->conditions[i]->reason, "DeletionByTaintManager"))
 			continue;
 		p->evicted = true;
 		c->figures.evictions++;
 		n = node_book(c, p->node);
-		if (c->calm_nodes || (!n->no_execute && n->no_execute_ns + GRACE_NS < c->sim.now_ns))
+		if (c->calm_nodes ||
+		    (!n->no_execute && n->no_execute_ns + GRACE_NS < c->sim.now_ns))
 			chaos_fail(c, "pod %s/%s is evicted from %s, which has no reason for it",
 				   o->namespace, o->name, p->node);
 	}
@@ -311,7 +320,8 @@ static void look_at_pod(struct chaos *c, const struct change *change)
 	const struct owner_ref *owner = object_controller(o);
 
 	p->owner = owner != NULL ? arena_strdup(&c->sim.arena, owner->uid) : NULL;
-	p->finished = f->phase == PHASE_FAILED || f->phase == PHASE_SUCCEEDED || change->new == NULL;
+	p->finished =
+		f->phase == PHASE_FAILED || f->phase == PHASE_SUCCEEDED || change->new == NULL;
 	if (p->node != NULL && strcmp(p->node, f->node_name) != 0)
 		chaos_fail(c, "pod %s/%s moved from %s to '%s'", o->namespace, o->name, p->node,
 			   f->node_name);
@@ -330,7 +340,8 @@ static void look_at_pod(struct chaos *c, const struct change *change)
 		map_remove(&c->oracle->pods, o->facts.uid);
 }
 
-/* --- Deployments and their sets ----------------------------------------------------------------- */
+/* --- Deployments and their sets -----------------------------------------------------------------
+ */
 
 static struct deployment_book *deployment_book(struct chaos *c, const char *uid, bool add)
 {
@@ -360,10 +371,10 @@ static void look_at_deployment(struct chaos *c, const struct change *change)
 		const AppsV1__RollingUpdateDeployment *r = message->spec->strategy->rollingupdate;
 
 		/* Percentages are the defaults (25 %): rounded up, rounded down. */
-		surge = text_empty(r->maxsurge->strval) ? r->maxsurge->intval :
-							  (message->spec->replicas + 3) / 4;
-		unavailable = text_empty(r->maxunavailable->strval) ? r->maxunavailable->intval :
-								      message->spec->replicas / 4;
+		surge = text_empty(r->maxsurge->strval) ? r->maxsurge->intval
+							: (message->spec->replicas + 3) / 4;
+		unavailable = text_empty(r->maxunavailable->strval) ? r->maxunavailable->intval
+								    : message->spec->replicas / 4;
 		if (surge == 0 && unavailable == 0)
 			unavailable = 1;
 	}
@@ -385,8 +396,8 @@ static void check_surge(struct chaos *c, const struct object *o, const struct se
 		if (strcmp(c->oracle->sets[i].owner, set->owner) == 0)
 			total += c->oracle->sets[i].replicas;
 	if (total > most)
-		chaos_fail(c, "set %s/%s grows to %d: %d pods asked for, %d allowed", o->namespace, o->name,
-			   set->replicas, total, most);
+		chaos_fail(c, "set %s/%s grows to %d: %d pods asked for, %d allowed", o->namespace,
+			   o->name, set->replicas, total, most);
 }
 
 /* Recreate: the new ones begin when the old ones are gone. */
@@ -416,10 +427,11 @@ static void check_available(struct chaos *c, const struct object *o, const struc
 
 	for (size_t i = 0; i < c->oracle->n_sets; i++) {
 		const struct set_book *each = &c->oracle->sets[i];
-		/* The decision was based on this very version of the set, but maybe on older ones of
-		 * the others. */
-		int32_t available = each == set ? each->available[0].value :
-						  recent_extreme(each->available, c->sim.now_ns, true);
+		/* The decision was based on this very version of the set, but maybe on older ones
+		 * of the others. */
+		int32_t available = each == set
+					    ? each->available[0].value
+					    : recent_extreme(each->available, c->sim.now_ns, true);
 		int32_t was = each == set ? replicas_before : each->replicas;
 
 		if (strcmp(each->owner, set->owner) != 0)
@@ -428,8 +440,11 @@ static void check_available(struct chaos *c, const struct object *o, const struc
 		after += available < each->replicas ? available : each->replicas;
 	}
 	if (after < least && after < before)
-		chaos_fail(c, "set %s/%s shrinks from %d to %d: %d pods stay available of %d, %d are demanded",
-			   o->namespace, o->name, replicas_before, set->replicas, after, before, least);
+		chaos_fail(
+			c,
+			"set %s/%s shrinks from %d to %d: %d pods stay available of %d, %d are demanded",
+			o->namespace, o->name, replicas_before, set->replicas, after, before,
+			least);
 }
 
 static void forget_set(struct oracle *oracle, const char *uid)
@@ -495,7 +510,8 @@ static void look_at_config(struct chaos *c, const struct change *change)
 		clients_switched(c, change->new);
 }
 
-/* --- Changes --------------------------------------------------------------------------------------- */
+/* --- Changes
+ * --------------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *resource;

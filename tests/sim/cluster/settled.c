@@ -26,8 +26,8 @@ struct look {
 
 static bool wrong(struct look *l, const struct object *o, const char *why)
 {
-	l->wrong = arena_printf(&l->chaos->sim.arena, "%s %s/%s: %s", o->kind->resource, o->namespace,
-				o->name, why);
+	l->wrong = arena_printf(&l->chaos->sim.arena, "%s %s/%s: %s", o->kind->resource,
+				o->namespace, o->name, why);
 	return false;
 }
 
@@ -169,8 +169,8 @@ static bool look_at_service(void *ctx, const struct object *o)
 	l->service = o;
 	l->count = 0;
 	l->app = service->spec->selector[0]->value;
-	store_walk_label(l->store, kind_of_resource("endpointslices.discovery.k8s.io"), o->namespace,
-			 "kubernetes.io/service-name", o->name, take_slice, l);
+	store_walk_label(l->store, kind_of_resource("endpointslices.discovery.k8s.io"),
+			 o->namespace, "kubernetes.io/service-name", o->name, take_slice, l);
 	if (l->wrong == NULL)
 		store_walk_label(l->store, kind_of_resource("pods"), o->namespace, "app", l->app,
 				 take_pod, l);
@@ -188,7 +188,8 @@ static bool look_at_service(void *ctx, const struct object *o)
 
 	for (size_t i = 0; i < message->n_subsets; i++)
 		shown += message->subsets[i]->n_addresses;
-	return shown == l->count ? true : wrong(l, endpoints, "not as many addresses as ready pods");
+	return shown == l->count ? true
+				 : wrong(l, endpoints, "not as many addresses as ready pods");
 }
 
 static bool slice_has_service(void *ctx, const struct object *o)
@@ -216,12 +217,14 @@ static bool namespace_is_complete(void *ctx, const struct object *o)
 	struct look *l = ctx;
 
 	if (store_get(l->store, kind_of_resource("serviceaccounts"), o->name, "default") == NULL ||
-	    store_get(l->store, kind_of_resource("configmaps"), o->name, "kube-root-ca.crt") == NULL)
+	    store_get(l->store, kind_of_resource("configmaps"), o->name, "kube-root-ca.crt") ==
+		    NULL)
 		return wrong(l, o, "lacks what every namespace has");
 	return true;
 }
 
-/* --- All of it --------------------------------------------------------------------------------- */
+/* --- All of it ---------------------------------------------------------------------------------
+ */
 
 static const struct {
 	const char *resource;
@@ -259,9 +262,8 @@ const char *settled_why_not(struct chaos *c)
 			l.wrong = "nodes are missing";
 		arena_reset(&l.arena);
 	}
-	kinds_for_each (kind)
-		if (l.wrong == NULL && kind_stored(kind) == kind)
-			store_walk(l.store, kind, NULL, NULL, NULL, look_at_any, &l);
+	kinds_for_each(kind) if (l.wrong == NULL && kind_stored(kind) == kind)
+		store_walk(l.store, kind, NULL, NULL, NULL, look_at_any, &l);
 	arena_fini(&l.arena);
 	return l.wrong;
 }
