@@ -15,7 +15,7 @@
  */
 static int take_item(struct world *w, const struct value *item, size_t i, struct status *st)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	auto_with(buf_fini) struct buf text = { 0 };
 	const char *api_version = value_get_string(item, "apiVersion");
 	const char *name = value_get_string(item, "kind");
@@ -43,7 +43,7 @@ static int take_item(struct world *w, const struct value *item, size_t i, struct
 
 int snapshot_read(struct world *w, const char *path, struct status *st)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	auto_with(buf_fini) struct buf text = { 0 };
 	struct value *list;
 	int rc;

@@ -170,7 +170,7 @@ static void listing_put_next(struct listing *l)
 {
 	struct request *r = l->request;
 	const struct object *o = l->objects[l->at];
-	auto_with(arena_fini) struct arena scratch;
+	auto_with(arena_fini) struct arena scratch = { 0 };
 
 	arena_init(&scratch, 0);
 

@@ -52,7 +52,7 @@ bool selection_matches(const struct selection *s, struct apiserver *api, const s
 	if (s->kind->descriptor == o->kind->descriptor)
 		return field_selector_matches(&s->fields, s->kind, o->packed);
 
-	auto_with(arena_fini) struct arena scratch;
+	auto_with(arena_fini) struct arena scratch = { 0 };
 
 	arena_init(&scratch, 0);
 	return field_selector_matches(&s->fields, s->kind,

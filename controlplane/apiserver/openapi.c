@@ -234,7 +234,7 @@ static bool in_version(const struct kind *k, const struct group_version *gv)
 static struct document *v3_document(const struct group_version *gv)
 {
 	struct document *d = xcalloc(1, sizeof(*d));
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	auto_with(openapi_model_fini) struct openapi_model model;
 
 	arena_init(&arena, 0);

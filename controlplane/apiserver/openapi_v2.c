@@ -221,7 +221,7 @@ static void put_path(struct arena *arena, struct buf *paths, const struct kind *
 void openapi_v2_write(struct buf *out)
 {
 	struct buf info = { 0 }, paths = { 0 }, definitions = { 0 };
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	auto_with(openapi_model_fini) struct openapi_model model;
 
 	arena_init(&arena, 0);

@@ -141,7 +141,7 @@ static void on_node_closed(void *ctx, int rc)
 {
 	struct connection *c = ctx;
 	struct forward *f = c->forward;
-	auto_with(arena_fini) struct arena scratch;
+	auto_with(arena_fini) struct arena scratch = { 0 };
 
 	arena_init(&scratch, 0);
 	release_client(c);
@@ -168,7 +168,7 @@ static int connection_open(struct connection *c, int port, struct status *st)
 {
 	struct request *r = c->forward->request;
 	SampanNode__StreamOpen open = SAMPAN_NODE__STREAM_OPEN__INIT;
-	auto_with(arena_fini) struct arena scratch;
+	auto_with(arena_fini) struct arena scratch = { 0 };
 	struct stream_target target;
 
 	arena_init(&scratch, 0);

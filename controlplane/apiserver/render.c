@@ -86,7 +86,7 @@ static void put_partial_json(struct buf *out, const struct rendering *r, const s
 static void put_row(struct buf *out, const struct rendering *r, const struct item *item)
 {
 	const struct table_columns *columns = table_columns_of(r->descriptor);
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 
 	arena_init(&arena, 0);
 	buf_put_str(out, "{\"cells\":");

@@ -85,7 +85,7 @@ static const struct encoding *encoding_find(const struct watches *ws, const stru
 static void encode(struct watches *ws, const struct watcher *w, const char *type, bool with_columns,
 		   const struct object *o, uint64_t revision, struct buf *out)
 {
-	auto_with(arena_fini) struct arena scratch;
+	auto_with(arena_fini) struct arena scratch = { 0 };
 
 	arena_init(&scratch, 0);
 

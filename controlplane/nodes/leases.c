@@ -50,7 +50,7 @@ void leases_make(struct nodes *nodes, const struct object *node)
 	SampanMaster__WriteRequest w = SAMPAN_MASTER__WRITE_REQUEST__INIT;
 	SampanMaster__User user = SAMPAN_MASTER__USER__INIT;
 	static char *groups[] = { (char *)"system:nodes", (char *)"system:authenticated" };
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 
 	if (store_get(nodes->config.store, kind, LEASE_NAMESPACE, node->name) != NULL)
 		return;
@@ -79,7 +79,7 @@ static void on_question(void *ctx, struct rpc_asked asked, const SampanMaster__M
 	const char *only = question->heartbeats->node;
 	SampanMaster__Message reply = SAMPAN_MASTER__MESSAGE__INIT;
 	SampanMaster__HeartbeatsReply beats = SAMPAN_MASTER__HEARTBEATS_REPLY__INIT;
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 
 	arena_init(&arena, 0);
 	beats.heartbeats = arena_array(&arena, SampanMaster__Heartbeat *, nodes->states.count + 1);

@@ -51,7 +51,7 @@ int trust_token_check(const struct trust *t, const char *token, enum trust_token
 						      : "usage-bootstrap-authentication";
 	const char *other = use == TRUST_TOKEN_MASTER ? "usage-bootstrap-authentication"
 						      : "usage-sampan-master";
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 
 	arena_init(&arena, 0);
 	if (!well_formed(token))

@@ -219,7 +219,7 @@ int trust_sign_master(const struct trust *t, const char *csr_pem, uint64_t membe
 		      struct status *st)
 {
 	static const char *const orgs[] = { CERT_MASTERS_ORG };
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 
 	arena_init(&arena, 0);
 	const struct pki_subject subject = {

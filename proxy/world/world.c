@@ -222,7 +222,7 @@ static int apply_node(struct world *w, const char *name, const struct bytes *pac
 int world_apply(struct world *w, const char *resource, const char *namespace, const char *name,
 		const struct bytes *packed, struct status *st)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 
 	arena_init(&arena, OBJECT_BUDGET_BYTES);
 	if (strcmp(resource, "services") == 0)

@@ -147,7 +147,7 @@ int client_call(struct client *c, const struct client_request *request, int *ret
 /* The message of a Status, or the beginning of whatever came. */
 static int refusal(int code, struct buf *body, struct status *st)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	struct value *status;
 	const char *message = NULL;
 

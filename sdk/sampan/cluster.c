@@ -230,7 +230,7 @@ int command_member(int argc, char **argv)
 	const struct option_spec specs[] = {
 		{ "kubeconfig", &kubeconfig, NULL, "FILE  [$KUBECONFIG or ~/.kube/config]" },
 	};
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	struct status st = { 0 };
 	struct value *reply = NULL;
 	struct buf body = { 0 };
@@ -264,7 +264,7 @@ int command_status(int argc, char **argv)
 		{ "kubeconfig", &kubeconfig, NULL, "FILE  [$KUBECONFIG or ~/.kube/config]" },
 		{ "json", NULL, &json, " the whole answer as JSON" },
 	};
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	struct status st = { 0 };
 	struct value *s = NULL;
 	struct buf body = { 0 };

@@ -211,7 +211,7 @@ static int wait_for(struct dev *d, const char *path, bool (*check)(struct dev *,
 	int64_t until = now_ms() + READY_S * 1000;
 
 	for (;;) {
-		auto_with(arena_fini) struct arena arena;
+		auto_with(arena_fini) struct arena arena = { 0 };
 		struct buf body = { 0 };
 		struct value *v = NULL;
 		int code = 0;
@@ -243,7 +243,7 @@ static bool has_file(const char *dir, const char *name)
 
 static int first_master(struct dev *d, struct status *st)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	struct master_setup m;
 	int rc = 0;
 
@@ -264,7 +264,7 @@ static int join_masters(struct dev *d, struct status *st)
 	int rc = 0;
 
 	for (int i = 2; rc == 0 && i <= d->masters; i++) {
-		auto_with(arena_fini) struct arena arena;
+		auto_with(arena_fini) struct arena arena = { 0 };
 		autofree char *text = NULL;
 		struct master_setup m;
 

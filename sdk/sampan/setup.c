@@ -126,7 +126,7 @@ static int init_master_cert(const struct master_setup *m, const struct cluster_s
 			    const struct authority *ca, uint64_t id, struct status *st)
 {
 	static const char *const orgs[] = { CERT_MASTERS_ORG };
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	const char *sans[CERT_SANS_MAX];
 	autofree char *key = NULL, *cert = NULL;
 

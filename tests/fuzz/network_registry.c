@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	auto_with(buf_fini) struct buf out = { 0 };
 	autofree char *text = xstrndup((const char *)data, n);
 	const char *texts[] = { text };

@@ -6,8 +6,10 @@ c=$work/c
 image=172.30.0.1:5000/test/busybox:1
 export KUBECONFIG=$c/kubeconfig
 
+# Here, because check runs dev_up in a shell of its own.
+at_exit "sampan dev down --dir $c"
+
 dev_up() {
-	at_exit "sampan dev down --dir $c"
 	sampan dev up --dir "$c" --masters "${1:-3}" --nodes "${2:-2}" --registry 172.30.0.1:5000 || {
 		tail -n 20 "$c"/log/*.log
 		return 1

@@ -13,7 +13,7 @@ at_exit() { cleanups=("$*" "${cleanups[@]}"); }
 tap_cleanup() {
 	local c
 	for c in "${cleanups[@]}"; do eval "$c"; done
-	[ -n "${KEEP:-}" ] || rm -rf "$work"
+	[ -n "${KEEP:-}" ] || rm -rf --one-file-system "$work"
 }
 trap tap_cleanup EXIT
 trap 'exit 130' INT TERM

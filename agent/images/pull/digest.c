@@ -42,7 +42,7 @@ void digest_end(struct digest *d, char ret[DIGEST_SIZE])
 
 void digest_of(const void *data, size_t n, char ret[DIGEST_SIZE])
 {
-	auto_with(digest_fini) struct digest d;
+	auto_with(digest_fini) struct digest d = { 0 };
 
 	digest_init(&d);
 	digest_add(&d, data, n);

@@ -227,7 +227,7 @@ static int fetch_token(struct registry *r, const char *challenge, struct status 
 	autofree char *service = challenge_parameter(challenge, "service");
 	autofree char *basic = r->basic != NULL ? xasprintf("Basic %s", r->basic) : NULL;
 	auto_with(buf_fini) struct buf body = { 0 };
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	const struct json *doc;
 	long code;
 

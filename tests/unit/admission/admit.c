@@ -124,7 +124,7 @@ static const struct {
 static void answers_in_kubernetes_words(void **state)
 {
 	for (size_t i = 0; i < array_size(refusals); i++) {
-		auto_with(world_fini) struct world w;
+		auto_with(world_fini) struct world w = { 0 };
 		auto_with(status_fini) struct status st = { 0 };
 
 		setup(&w);
@@ -195,7 +195,7 @@ static const struct {
 static void completes_what_is_unset(void **state)
 {
 	for (size_t i = 0; i < array_size(completions); i++) {
-		auto_with(world_fini) struct world w;
+		auto_with(world_fini) struct world w = { 0 };
 		auto_with(status_fini) struct status st = { 0 };
 
 		setup(&w);
@@ -219,7 +219,7 @@ static void completes_what_is_unset(void **state)
 static void defaults_are_idempotent(void **state)
 {
 	for (size_t i = 0; i < array_size(completions); i++) {
-		auto_with(world_fini) struct world w;
+		auto_with(world_fini) struct world w = { 0 };
 
 		setup(&w);
 
@@ -275,7 +275,7 @@ static const struct {
 static void updates_are_judged_by_what_was(void **state)
 {
 	for (size_t i = 0; i < array_size(updates); i++) {
-		auto_with(world_fini) struct world w;
+		auto_with(world_fini) struct world w = { 0 };
 		auto_with(status_fini) struct status st = { 0 };
 
 		setup(&w);
@@ -316,7 +316,7 @@ static int put_with(struct world *w, const struct object *o, const char *from, c
 
 static void a_pod_changes_in_few_places(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	auto_with(status_fini) struct status st = { 0 };
 
 	setup(&w);
@@ -332,7 +332,7 @@ static void a_pod_changes_in_few_places(void **state)
 
 static void addresses_and_ports_are_unique(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	auto_with(status_fini) struct status st = { 0 };
 
 	setup(&w);
@@ -385,7 +385,7 @@ static void addresses_and_ports_are_unique(void **state)
 
 static void deleting_takes_its_time(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	/* Nothing runs yet: gone at once. */

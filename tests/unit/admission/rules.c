@@ -44,7 +44,7 @@ static bool shows(struct world *w, const char *resource, const char *name, const
 
 static void a_type_holds_what_it_needs(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	auto_with(status_fini) struct status st = { 0 };
 
 	setup(&w);
@@ -86,7 +86,7 @@ static void a_type_holds_what_it_needs(void **state)
 
 static void protocols_share_a_node_port(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w,
@@ -104,7 +104,7 @@ static void protocols_share_a_node_port(void **state)
 
 static void a_full_range_is_said(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	auto_with(status_fini) struct status st = { 0 };
 
 	setup(&w);
@@ -131,7 +131,7 @@ static void a_full_range_is_said(void **state)
 
 static void each_door_changes_its_own(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w,
@@ -170,7 +170,7 @@ static int bind(struct world *w, const char *node)
 
 static void a_pod_is_assigned_once(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w,
@@ -186,7 +186,7 @@ static void a_pod_is_assigned_once(void **state)
 
 static void the_token_is_mounted_where_wanted(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_put(&w, "{'kind':'ServiceAccount','metadata':{'name':'quiet','namespace':'default'},"
@@ -250,7 +250,7 @@ static const struct {
 static void containers_are_looked_at_closely(void **state)
 {
 	for (size_t i = 0; i < array_size(containers); i++) {
-		auto_with(world_fini) struct world w;
+		auto_with(world_fini) struct world w = { 0 };
 		auto_with(status_fini) struct status st = { 0 };
 
 		setup(&w);

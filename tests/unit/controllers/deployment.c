@@ -133,7 +133,7 @@ static void settle_ready(struct world *w)
 
 static void comes_up(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	auto_with(status_fini) struct status st = { 0 };
 
 	setup(&w);
@@ -155,7 +155,7 @@ static void comes_up(void **state)
 
 static void rolls_within_its_limits(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w, deployment(&w, 4, "v1", ""), NULL);
@@ -195,7 +195,7 @@ static void rolls_within_its_limits(void **state)
 
 static void a_bad_image_stops_the_roll(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w, deployment(&w, 4, "v1", ""), NULL);
@@ -219,7 +219,7 @@ static void a_bad_image_stops_the_roll(void **state)
 
 static void the_deadline_is_noticed(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w, deployment(&w, 2, "bad", ",'progressDeadlineSeconds':60"), NULL);
@@ -234,7 +234,7 @@ static void the_deadline_is_noticed(void **state)
 
 static void recreate_waits_for_the_old(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	const char *recreate = ",'strategy':{'type':'Recreate'}";
 
 	setup(&w);
@@ -263,7 +263,7 @@ static void recreate_waits_for_the_old(void **state)
 
 static void paused_it_scales_only(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w, deployment(&w, 2, "v1", ""), NULL);
@@ -282,7 +282,7 @@ static void paused_it_scales_only(void **state)
 
 static void scales_in_proportion(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	const char *limits = ",'strategy':{'rollingUpdate':{'maxSurge':3,'maxUnavailable':2}}";
 
 	setup(&w);
@@ -304,7 +304,7 @@ static void scales_in_proportion(void **state)
 
 static void keeps_so_many_old_sets(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w, deployment(&w, 1, "v0", ",'revisionHistoryLimit':2"), NULL);

@@ -78,7 +78,7 @@ static void expect(struct world *w, const char *text, const char *part)
 
 static void follows_the_pods(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w,
@@ -136,7 +136,7 @@ static void follows_the_pods(void **state)
 
 static void headless_names_its_pods(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w,
@@ -152,7 +152,7 @@ static void headless_names_its_pods(void **state)
 
 static void slices_hold_a_hundred(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w,
@@ -182,7 +182,7 @@ static void slices_hold_a_hundred(void **state)
 
 static void own_endpoints_are_mirrored(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w,
@@ -205,7 +205,7 @@ static void own_endpoints_are_mirrored(void **state)
 
 static void the_kubernetes_service_leads_to_live_masters(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_put(&w, "{'kind':'Namespace','metadata':{'name':'kube-system'}}");

@@ -86,7 +86,7 @@ static const struct {
 static void owners_and_dependents(void **state)
 {
 	for (size_t i = 0; i < array_size(cases); i++) {
-		auto_with(world_fini) struct world w;
+		auto_with(world_fini) struct world w = { 0 };
 
 		setup(&w);
 		for (size_t k = 0; k < array_size(cases[i].objects) && cases[i].objects[k].name;
@@ -105,7 +105,7 @@ static void owners_and_dependents(void **state)
 
 static void foreground_waits(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	put(&w, "a", "", false);
@@ -127,7 +127,7 @@ static void foreground_waits(void **state)
 
 static void a_deployment_takes_its_pods_along(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w,

@@ -23,7 +23,7 @@ static void setup(struct world *w)
 
 static void a_new_one_is_furnished(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w, "{'kind':'Namespace','metadata':{'name':'n'}}", NULL);
@@ -48,7 +48,7 @@ static void a_new_one_is_furnished(void **state)
 
 static void the_end_empties_it(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w, "{'kind':'Namespace','metadata':{'name':'n'}}", NULL);

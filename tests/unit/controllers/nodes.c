@@ -50,7 +50,7 @@ static bool has(struct world *w, const char *resource, const char *namespace, co
 
 static void silence_leads_to_eviction(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	const char *five = "{'operator':'Exists','effect':'NoExecute','tolerationSeconds':5}";
 
 	setup(&w);
@@ -107,7 +107,7 @@ static void silence_leads_to_eviction(void **state)
 
 static void nothing_is_evicted_when_all_are_down(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	put_node(&w, "a", "Unknown", "");
@@ -122,7 +122,7 @@ static void nothing_is_evicted_when_all_are_down(void **state)
 
 static void nodes_are_emptied_one_after_the_other(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	put_node(&w, "a", "Unknown", "");
@@ -143,7 +143,7 @@ static void nodes_are_emptied_one_after_the_other(void **state)
 
 static void a_new_node_is_freed_by_its_first_word(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_create(&w, "{'kind':'Node','metadata':{'name':'n'}}", NULL);
@@ -160,7 +160,7 @@ static void a_new_node_is_freed_by_its_first_word(void **state)
 
 static void a_young_node_was_never_silent_for_long(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	put_node(&w, "n", "True", "");
@@ -172,7 +172,7 @@ static void a_young_node_was_never_silent_for_long(void **state)
 
 static void cordon_is_a_taint(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	put_node(&w, "n", "True", "'unschedulable':true");
@@ -183,7 +183,7 @@ static void cordon_is_a_taint(void **state)
 
 static void pods_of_a_node_that_is_gone_go(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	put_node(&w, "n", "True", "");
@@ -195,7 +195,7 @@ static void pods_of_a_node_that_is_gone_go(void **state)
 
 static void events_expire(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 
 	setup(&w);
 	world_put(&w, "{'kind':'Event','metadata':{'name':'e','namespace':'default'},"

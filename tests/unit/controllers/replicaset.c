@@ -118,7 +118,7 @@ static char *essence(struct world *w, const char *intents)
 static void worlds_and_intents(void **state)
 {
 	for (size_t i = 0; i < array_size(cases); i++) {
-		auto_with(world_fini) struct world w;
+		auto_with(world_fini) struct world w = { 0 };
 
 		world_init(&w);
 		world_put(&w,
@@ -142,7 +142,7 @@ static void worlds_and_intents(void **state)
 
 static void the_status_counts(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	static const struct pod_case ready = RUNNING_AND("a", .ready = true);
 	static const struct pod_case pending = PENDING("a");
 
@@ -166,7 +166,7 @@ static void the_status_counts(void **state)
 /* A thousand pods are not a thousand lines of "kubectl describe". */
 static void events_are_combined(void **state)
 {
-	auto_with(world_fini) struct world w;
+	auto_with(world_fini) struct world w = { 0 };
 	size_t created = 0, events = 0;
 
 	world_init(&w);

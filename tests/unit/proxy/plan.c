@@ -180,7 +180,7 @@ static void assert_step(struct table *t, const char *slice, const char *want)
 
 static void test_small_changes(void **state)
 {
-	auto_with(table_fini) struct table t;
+	auto_with(table_fini) struct table t = { 0 };
 
 	table_init(&t);
 	support_put(&t.world, SERVICE(HTTP));

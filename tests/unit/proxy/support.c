@@ -16,7 +16,7 @@
 
 void support_put(struct world *w, const char *json)
 {
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	auto_with(status_fini) struct status st = { 0 };
 	const char *api_version, *name;
 	ProtobufCMessage *message;

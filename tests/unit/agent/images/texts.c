@@ -161,7 +161,7 @@ static void test_manifests(void **state)
 	struct platform arm = { "linux", "arm64", "v8" };
 
 	for (size_t i = 0; i < array_size(manifests); i++) {
-		auto_with(arena_fini) struct arena arena;
+		auto_with(arena_fini) struct arena arena = { 0 };
 		auto_with(status_fini) struct status st = { 0 };
 		struct manifest m;
 
@@ -185,7 +185,7 @@ static void test_record(void **state)
 		"\"Cmd\":null,\"Entrypoint\":[\"/bin/x\",\"-a\"],\"WorkingDir\":\"/w\",\"StopSignal\":\"SIGINT\","
 		"\"ExposedPorts\":{\"80/tcp\":{},\"53/udp\":{}}},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" A
 		"\",\"" B "\"]}}";
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	auto_with(buf_fini) struct buf text = { 0 };
 	struct record first, second;
 
@@ -245,7 +245,7 @@ static void test_json(void **state)
 	char deep[200];
 
 	for (size_t i = 0; i < array_size(jsons); i++) {
-		auto_with(arena_fini) struct arena arena;
+		auto_with(arena_fini) struct arena arena = { 0 };
 		const struct json *doc;
 
 		arena_init(&arena, 1 << 16);
@@ -253,7 +253,7 @@ static void test_json(void **state)
 			fail_msg("%s", jsons[i].text);
 	}
 	memset(deep, '[', sizeof(deep));
-	auto_with(arena_fini) struct arena arena;
+	auto_with(arena_fini) struct arena arena = { 0 };
 	const struct json *doc;
 
 	arena_init(&arena, 1 << 16);
