@@ -47,9 +47,10 @@ registry_start() { # DIR [ADDRESS]
 		REGISTRY_PID=$!
 		REGISTRY=$address:$port
 		for ((i = 0; i < 200; i++)); do
+			# Another's answer on this port is not ours.
+			kill -0 "$REGISTRY_PID" 2>/dev/null || break
 			# 401 is an answer too: the caller may have asked for authentication.
 			curl -sk -o /dev/null "${REGISTRY_SCHEME:-http}://$REGISTRY/v2/" && return 0
-			kill -0 "$REGISTRY_PID" 2>/dev/null || break
 			sleep 0.05
 		done
 		registry_stop
