@@ -33,7 +33,7 @@ struct images {
 	void *on_closed_arg;
 };
 
-/* Remember what a name stands for now. */
+/* Remember which image a name stands for. */
 void images_put_ref(struct images *images, const char *name, const char *digest);
 /* The image of a known name if it is here whole; the caller unrefs. */
 struct image *images_find(struct images *images, const char *name);
