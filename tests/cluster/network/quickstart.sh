@@ -4,10 +4,11 @@ source "$(dirname "$0")/../../lib/tap.sh"
 dir=$work/quick
 at_exit "sampan dev down --dir $dir"
 
-answers() { # LOG: three replicas answered, twelve questions in all.
+# LOG: all twelve questions answered, by more than one replica (chance leaves out one of three every 40th time).
+answers() {
 	local seen
 	seen=$(awk '/ hello from hello-/ {n += $1; pods++} END {print pods + 0, n + 0}' "$1")
-	[ "$seen" = "3 12" ] || { echo "pods and answers: $seen"; tail -n 20 "$1"; return 1; }
+	[[ $seen == [23]" 12" ]] || { echo "pods and answers: $seen"; tail -n 20 "$1"; return 1; }
 }
 quickstart() { "$root/deploy/quickstart" --dir "$dir" >"$1" 2>&1 || { tail -n 20 "$1"; return 1; }; }
 leftovers() {
@@ -17,7 +18,7 @@ leftovers() {
 }
 
 check "quickstart ends well" quickstart "$work/first.log" || finish
-check "three replicas answer by name" answers "$work/first.log"
+check "its replicas answer by name" answers "$work/first.log"
 check "its kubeconfig is kubectl's" kubectl --kubeconfig "$dir/kubeconfig" get nodes
 check "it may be run again" quickstart "$work/second.log"
 check "and shows the same" answers "$work/second.log"
