@@ -2,9 +2,16 @@
 
 #include "controlplane/controllers/controller.h"
 
-extern const struct controller controller_namespace, controller_replicaset, controller_deployment,
-	controller_endpoints, controller_endpointslice, controller_masters, controller_garbage,
-	controller_nodelifecycle, controller_podgc, controller_events;
+extern const struct controller controller_namespace;
+extern const struct controller controller_replicaset;
+extern const struct controller controller_deployment;
+extern const struct controller controller_endpoints;
+extern const struct controller controller_endpointslice;
+extern const struct controller controller_masters;
+extern const struct controller controller_garbage;
+extern const struct controller controller_nodelifecycle;
+extern const struct controller controller_podgc;
+extern const struct controller controller_events;
 
 const struct controller *const controllers[] = {
 	&controller_namespace,
