@@ -163,6 +163,9 @@ static const struct rule cron_job_rules[] = {
 	INT32(BatchV1__CronJobSpec, successfuljobshistorylimit, 3),
 	INT32(BatchV1__CronJobSpec, failedjobshistorylimit, 1),
 };
+static const struct rule class_parameters_rules[] = {
+	TEXT(NetworkingV1__IngressClassParametersReference, scope, "Cluster"),
+};
 static const struct rule policy_port_rules[] = {
 	TEXT(NetworkingV1__NetworkPolicyPort, protocol, "TCP"),
 };
@@ -220,6 +223,7 @@ static const struct group groups[] = {
 	FILL(batch_v1__job, default_job),
 	GROUP(batch_v1__job_spec, job_rules, NULL),
 	GROUP(batch_v1__cron_job_spec, cron_job_rules, NULL),
+	GROUP(networking_v1__ingress_class_parameters_reference, class_parameters_rules, NULL),
 	FILL(networking_v1__network_policy_spec, default_network_policy),
 	GROUP(networking_v1__network_policy_port, policy_port_rules, NULL),
 	GROUP(storage_v1__storage_class, storage_class_rules, NULL),

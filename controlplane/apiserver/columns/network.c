@@ -3,6 +3,7 @@
 
 #include "controlplane/apiserver/columns/cells.h"
 #include "proto/k8s/discovery_v1.pb-c.h"
+#include "proto/k8s/networking_v1.pb-c.h"
 
 enum { SHOWN_MAX = 3 }; /* Endpoints and ports in one cell. */
 
@@ -25,27 +26,39 @@ static void service_cluster_ip(struct cells *c, const void *message)
 	cell_text_or(c, spec->n_clusterips > 0 ? spec->clusterips[0] : NULL, "<none>");
 }
 
-/* Addresses of the load balancer, sorted and each once. */
-static void join_ingress(struct cells *c, struct buf *b, const CoreV1__LoadBalancerStatus *lb)
+/* Addresses of a load balancer, sorted and each once. */
+struct addresses {
+	const char **found;
+	size_t n;
+};
+
+static void address_put(struct addresses *a, const char *ip, const char *hostname)
 {
-	size_t n = 0;
-	const char **found = arena_array(c->arena, const char *, lb->n_ingress + 1);
+	const char *address = *text_of(ip) ? ip : text_of(hostname);
+	size_t at = 0;
 
-	for (size_t i = 0; i < lb->n_ingress; i++) {
-		const char *ip = text_of(lb->ingress[i]->ip);
-		const char *address = *ip ? ip : text_of(lb->ingress[i]->hostname);
-		size_t at = 0;
+	while (at < a->n && strcmp(a->found[at], address) < 0)
+		at++;
+	if (*address == 0 || (at < a->n && strcmp(a->found[at], address) == 0))
+		return;
+	memmove(a->found + at + 1, a->found + at, (a->n - at) * sizeof(*a->found));
+	a->found[at] = address;
+	a->n++;
+}
 
-		while (at < n && strcmp(found[at], address) < 0)
-			at++;
-		if (*address == 0 || (at < n && strcmp(found[at], address) == 0))
-			continue;
-		memmove(found + at + 1, found + at, (n - at) * sizeof(*found));
-		found[at] = address;
-		n++;
-	}
-	for (size_t i = 0; i < n; i++)
-		join(b, ",", found[i]);
+static void join_addresses(struct buf *b, const struct addresses *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		join(b, ",", a->found[i]);
+}
+
+static void join_balancer(struct cells *c, struct buf *b, const CoreV1__LoadBalancerStatus *lb)
+{
+	struct addresses a = { arena_array(c->arena, const char *, lb->n_ingress + 1), 0 };
+
+	for (size_t i = 0; i < lb->n_ingress; i++)
+		address_put(&a, lb->ingress[i]->ip, lb->ingress[i]->hostname);
+	join_addresses(b, &a);
 }
 
 static void service_external_ip(struct cells *c, const void *message)
@@ -65,7 +78,7 @@ static void service_external_ip(struct cells *c, const void *message)
 		return;
 	}
 	if (balanced && service->status != NULL && service->status->loadbalancer != NULL)
-		join_ingress(c, &b, service->status->loadbalancer);
+		join_balancer(c, &b, service->status->loadbalancer);
 	for (size_t i = 0; i < spec->n_externalips; i++)
 		join(&b, ",", spec->externalips[i]);
 	if (b.len == 0)
@@ -177,6 +190,112 @@ static void slice_endpoints(struct cells *c, const void *message)
 	few_cell(c, &few, "<unset>");
 }
 
+static const NetworkingV1__IngressSpec no_ingress = NETWORKING_V1__INGRESS_SPEC__INIT;
+
+static const NetworkingV1__IngressSpec *ingress_of(const void *message)
+{
+	const NetworkingV1__Ingress *ingress = message;
+
+	return ingress->spec != NULL ? ingress->spec : &no_ingress;
+}
+
+static void ingress_class(struct cells *c, const void *message)
+{
+	const char *class = ingress_of(message)->ingressclassname;
+
+	cell_text(c, class != NULL ? class : "<none>");
+}
+
+static void ingress_hosts(struct cells *c, const void *message)
+{
+	const NetworkingV1__IngressSpec *spec = ingress_of(message);
+	struct buf b = { 0 };
+	size_t shown = 0;
+
+	for (size_t i = 0; i < spec->n_rules; i++) {
+		if (shown == SHOWN_MAX) {
+			buf_printf(&b, " + %zu more...", spec->n_rules - SHOWN_MAX);
+			break;
+		}
+		if (*text_of(spec->rules[i]->host) == 0)
+			continue;
+		join(&b, ",", spec->rules[i]->host);
+		shown++;
+	}
+	if (b.len == 0)
+		buf_put_str(&b, "*");
+	cell_take(c, &b);
+}
+
+static void ingress_address(struct cells *c, const void *message)
+{
+	const NetworkingV1__IngressStatus *status =
+		((const NetworkingV1__Ingress *)message)->status;
+	const NetworkingV1__IngressLoadBalancerStatus *lb =
+		status != NULL ? status->loadbalancer : NULL;
+	struct buf b = { 0 };
+
+	if (lb != NULL) {
+		struct addresses a = { arena_array(c->arena, const char *, lb->n_ingress + 1), 0 };
+
+		for (size_t i = 0; i < lb->n_ingress; i++)
+			address_put(&a, lb->ingress[i]->ip, lb->ingress[i]->hostname);
+		join_addresses(&b, &a);
+	}
+	cell_take(c, &b);
+}
+
+static void ingress_ports(struct cells *c, const void *message)
+{
+	cell_text(c, ingress_of(message)->n_tls > 0 ? "80, 443" : "80");
+}
+
+static void class_name(struct cells *c, const void *message)
+{
+	const MetaV1__ObjectMeta *meta = meta_of(message);
+	bool chosen = false;
+
+	for (size_t i = 0; i < meta->n_annotations; i++)
+		if (strcmp(text_of(meta->annotations[i]->key),
+			   "ingressclass.kubernetes.io/is-default-class") == 0)
+			chosen = strcmp(text_of(meta->annotations[i]->value), "true") == 0;
+	cell_printf(c, "%s%s", text_of(meta->name), chosen ? " (default)" : "");
+}
+
+static void class_controller(struct cells *c, const void *message)
+{
+	const NetworkingV1__IngressClassSpec *spec =
+		((const NetworkingV1__IngressClass *)message)->spec;
+
+	cell_text(c, spec != NULL ? spec->controller : NULL);
+}
+
+static void class_parameters(struct cells *c, const void *message)
+{
+	const NetworkingV1__IngressClassSpec *spec =
+		((const NetworkingV1__IngressClass *)message)->spec;
+	const NetworkingV1__IngressClassParametersReference *p =
+		spec != NULL ? spec->parameters : NULL;
+
+	if (p == NULL) {
+		cell_text(c, "<none>");
+		return;
+	}
+
+	bool grouped = *text_of(p->apigroup) != 0;
+
+	cell_printf(c, "%s%s%s/%s", text_of(p->kind), grouped ? "." : "", text_of(p->apigroup),
+		    text_of(p->name));
+}
+
+static void policy_selector(struct cells *c, const void *message)
+{
+	const NetworkingV1__NetworkPolicySpec *spec =
+		((const NetworkingV1__NetworkPolicy *)message)->spec;
+
+	cell_selector(c, spec != NULL ? spec->podselector : NULL, "<none>");
+}
+
 /* clang-format off */
 static const struct column service[] = {
 	{ "Name", NAME, 0, cell_name, DESCRIBE_NAME },
@@ -199,11 +318,33 @@ static const struct column slice[] = {
 	{ "Endpoints", TEXT, 0, slice_endpoints, "Addresses of the endpoints." },
 	{ "Age", TEXT, 0, cell_created_age, DESCRIBE_AGE },
 };
+static const struct column ingress[] = {
+	{ "Name", NAME, 0, cell_name, DESCRIBE_NAME },
+	{ "Class", TEXT, 0, ingress_class, "Which controller serves it." },
+	{ "Hosts", TEXT, 0, ingress_hosts, "Host names that it takes requests for." },
+	{ "Address", TEXT, 0, ingress_address, "Where it can be reached." },
+	{ "Ports", TEXT, 0, ingress_ports, "Ports on which it listens." },
+	{ "Age", TEXT, 0, cell_created_age, DESCRIBE_AGE },
+};
+static const struct column ingressclass[] = {
+	{ "Name", NAME, 0, class_name, DESCRIBE_NAME },
+	{ "Controller", TEXT, 0, class_controller, "Who serves Ingresses of this class." },
+	{ "Parameters", TEXT, 0, class_parameters, "More settings of the controller." },
+	{ "Age", TEXT, 0, cell_created_age, DESCRIBE_AGE },
+};
+static const struct column policy[] = {
+	{ "Name", NAME, 0, cell_name, DESCRIBE_NAME },
+	{ "Pod-Selector", TEXT, 0, policy_selector, "Pods that the policy is about." },
+	{ "Age", TEXT, 0, cell_created_age, DESCRIBE_AGE },
+};
 
 const struct table_columns columns_network[] = {
 	COLUMNS(core_v1__service, service),
 	COLUMNS(core_v1__endpoints, endpoints),
 	COLUMNS(discovery_v1__endpoint_slice, slice),
+	COLUMNS(networking_v1__ingress, ingress),
+	COLUMNS(networking_v1__ingress_class, ingressclass),
+	COLUMNS(networking_v1__network_policy, policy),
 };
 /* clang-format on */
 const size_t n_columns_network = sizeof(columns_network) / sizeof(columns_network[0]);
