@@ -91,19 +91,6 @@ static void check_peers(struct checks *c, const struct field *f,
 		check_peer(c, AT(f, i), peers[i]);
 }
 
-static void check_types(struct checks *c, const struct field *f,
-			const NetworkingV1__NetworkPolicySpec *spec)
-{
-	static const char *const types[] = { "Egress", "Ingress", NULL };
-
-	if (spec->n_policytypes > 2) {
-		check_invalid_text(c, f, "[...]", "may not specify more than two policyTypes");
-		return;
-	}
-	for (size_t i = 0; i < spec->n_policytypes; i++)
-		check_one_of(c, AT(f, i), text_of(spec->policytypes[i]), types);
-}
-
 static void validate_policy(struct checks *c, ProtobufCMessage *message, ProtobufCMessage *old)
 {
 	const NetworkingV1__NetworkPolicySpec *spec =
@@ -128,7 +115,9 @@ static void validate_policy(struct checks *c, ProtobufCMessage *message, Protobu
 		check_ports(c, FIELD(at, "ports"), r->ports, r->n_ports);
 		check_peers(c, FIELD(at, "to"), r->to, r->n_to);
 	}
-	check_types(c, FIELD(f, "policyTypes"), spec);
+	if (spec->n_policytypes > 2)
+		check_invalid_text(c, FIELD(f, "policyTypes"), "[...]",
+				   "may not specify more than two policyTypes");
 }
 
 const struct strategy strategy_network_policy = {
