@@ -68,10 +68,10 @@ static const struct kind_subresource core_v1_node_subs[] = {
 };
 static const struct kind_subresource core_v1_persistent_volume_claim_subs[] = {
 	SUB("status", "", "v1", "PersistentVolumeClaim", core_v1__persistent_volume_claim,
-	CHANGE, false),
+	CHANGE, true),
 };
 static const struct kind_subresource core_v1_persistent_volume_subs[] = {
-	SUB("status", "", "v1", "PersistentVolume", core_v1__persistent_volume, CHANGE, false),
+	SUB("status", "", "v1", "PersistentVolume", core_v1__persistent_volume, CHANGE, true),
 };
 static const struct kind_subresource core_v1_pod_subs[] = {
 	SUB("attach", "", "v1", "PodAttachOptions", core_v1__pod_attach_options,
@@ -199,10 +199,11 @@ const struct kind kinds_all[] = {
 	CORE(PersistentVolumeClaim, "persistentvolumeclaim", "persistentvolumeclaims",
 		core_v1__persistent_volume_claim,
 		.short_names = NAMES("pvc"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_STATUS,
 		SUBRESOURCES(core_v1_persistent_volume_claim_subs)),
 	CORE(PersistentVolume, "persistentvolume", "persistentvolumes", core_v1__persistent_volume,
-		.short_names = NAMES("pv"), .verbs = ALL, .flags = KIND_BLIND_PUT | KIND_STATUS,
+		.short_names = NAMES("pv"), .verbs = ALL,
+		.flags = KIND_SERVED | KIND_BLIND_PUT | KIND_STATUS,
 		SUBRESOURCES(core_v1_persistent_volume_subs)),
 	CORE(Pod, "pod", "pods", core_v1__pod,
 		.short_names = NAMES("po"), .categories = NAMES("all"), .verbs = ALL,
@@ -326,7 +327,7 @@ const struct kind kinds_all[] = {
 		.verbs = ALL, .flags = KIND_NAMESPACED),
 	GROUP("storage.k8s.io", "v1", StorageClass, "storageclass", "storageclasses",
 		storage_v1__storage_class,
-		.short_names = NAMES("sc"), .verbs = ALL, .flags = KIND_BLIND_PUT),
+		.short_names = NAMES("sc"), .verbs = ALL, .flags = KIND_SERVED | KIND_BLIND_PUT),
 	GROUP("storage.k8s.io", "v1", VolumeAttachment, "volumeattachment", "volumeattachments",
 		storage_v1__volume_attachment,
 		.verbs = ALL, .flags = KIND_STATUS,

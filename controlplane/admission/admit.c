@@ -35,6 +35,9 @@ static const struct strategy *const strategies[] = {
 	&strategy_priority_class,
 	&strategy_certificate_request,
 	&strategy_controller_revision,
+	&strategy_persistent_volume,
+	&strategy_persistent_volume_claim,
+	&strategy_storage_class,
 };
 
 const struct strategy *strategy_of(const ProtobufCMessageDescriptor *descriptor)

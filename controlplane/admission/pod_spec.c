@@ -128,6 +128,16 @@ static void check_selector_term(struct checks *c, const struct field *f,
 	}
 }
 
+void check_node_selector(struct checks *c, const struct field *f, const CoreV1__NodeSelector *s)
+{
+	const struct field *terms = FIELD(f, "nodeSelectorTerms");
+
+	if (s->n_nodeselectorterms == 0)
+		check_required(c, terms, "must have at least one node selector term");
+	for (size_t i = 0; i < s->n_nodeselectorterms; i++)
+		check_selector_term(c, AT(terms, i), s->nodeselectorterms[i]);
+}
+
 static void check_pod_terms(struct checks *c, const struct field *f,
 			    CoreV1__PodAffinityTerm *const *t, size_t n)
 {
@@ -163,12 +173,9 @@ static void check_affinity(struct checks *c, const struct field *f, const CoreV1
 		const CoreV1__NodeSelector *required =
 			n->requiredduringschedulingignoredduringexecution;
 		const struct field *node = FIELD(f, "nodeAffinity");
-		const struct field *terms = FIELD(FIELD(node, hard), "nodeSelectorTerms");
 
-		if (required != NULL && required->n_nodeselectorterms == 0)
-			check_required(c, terms, "must have at least one node selector term");
-		for (size_t i = 0; required != NULL && i < required->n_nodeselectorterms; i++)
-			check_selector_term(c, AT(terms, i), required->nodeselectorterms[i]);
+		if (required != NULL)
+			check_node_selector(c, FIELD(node, hard), required);
 		for (size_t i = 0; i < n->n_preferredduringschedulingignoredduringexecution; i++) {
 			const CoreV1__PreferredSchedulingTerm *t =
 				n->preferredduringschedulingignoredduringexecution[i];

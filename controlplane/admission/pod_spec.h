@@ -4,6 +4,8 @@
 #include "controlplane/admission/checks.h"
 #include "proto/k8s/core_v1.pb-c.h"
 
+/* Terms of which a node must match one; f names the selector. */
+void check_node_selector(struct checks *c, const struct field *f, const CoreV1__NodeSelector *s);
 void check_volumes(struct checks *c, const struct field *f, const CoreV1__PodSpec *spec);
 /* f names the container. */
 void check_mounts(struct checks *c, const struct field *f, const CoreV1__PodSpec *spec,

@@ -36,7 +36,8 @@ extern const struct strategy strategy_pod, strategy_service, strategy_namespace,
 	strategy_deployment, strategy_replica_set, strategy_event, strategy_lease,
 	strategy_service_account, strategy_pod_template, strategy_priority_class,
 	strategy_certificate_request, strategy_controller_revision,
-	strategy_ingress, strategy_ingress_class, strategy_network_policy;
+	strategy_ingress, strategy_ingress_class, strategy_network_policy,
+	strategy_persistent_volume, strategy_persistent_volume_claim, strategy_storage_class;
 
 /* 403 `pods "x" is forbidden: ...` */
 int forbid(struct status *st, const struct kind *kind, const char *name, const char *fmt, ...)

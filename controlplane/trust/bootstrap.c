@@ -11,6 +11,7 @@
 #include "common/api/json.h"
 #include "common/api/json_text.h"
 #include "common/api/kinds.h"
+#include "common/api/make.h"
 #include "common/api/pack.h"
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
@@ -20,11 +21,12 @@
 #include "controlplane/trust/internal.h"
 #include "controlplane/writes/writes.h"
 #include "proto/k8s/core_v1.pb-c.h"
+#include "proto/k8s/storage_v1.pb-c.h"
 #include "proto/sampan/master.pb-c.h"
 
 #define WRITE_TIMEOUT_MS 10000
 #define FILE_BYTES_MAX (64 * 1024)
-#define FIRST_OBJECTS_MAX 16
+#define FIRST_OBJECTS_MAX 32
 
 static const char *const key_files[] = { "ca.crt", "ca.key", "service-accounts.key" };
 
@@ -84,7 +86,8 @@ static void add_json(struct bootstrap *b, const char *resource, const char *name
 	char *text = arena_printf(&b->arena, "{\"metadata\":{\"name\":\"%s\"%s%s%s},%s}", name,
 				  namespace[0] ? ",\"namespace\":\"" : "", namespace,
 				  namespace[0] ? "\"" : "", rest);
-	if (json_read_message(kind->descriptor, bytes_str(text), &b->arena, NULL, &message, &st) < 0) {
+	if (json_read_message(kind->descriptor, bytes_str(text), &b->arena, NULL, &message, &st) <
+	    0) {
 		log_error("the first state is broken", "object=%s/%s why=%s", resource, name,
 			  log_quote(st.message));
 		abort();
@@ -138,8 +141,8 @@ static void add_data_key(struct bootstrap *b, const struct bootstrap_config *c)
 	uint8_t key[DATA_KEY_BYTES];
 
 	c->source->random(c->source, key, sizeof(key));
-	struct bytes sealed = seal_value(c->kek, 0, bytes_str(aad), bytes_of(key, sizeof(key)),
-					 &b->arena);
+	struct bytes sealed =
+		seal_value(c->kek, 0, bytes_str(aad), bytes_of(key, sizeof(key)), &b->arena);
 	OPENSSL_cleanse(key, sizeof(key));
 	CoreV1__Secret__DataEntry *data[] = { entry(b, "key", sealed) };
 	add_secret(b, TRUST_DATA_KEY_SECRET, "sampan.io/data-key", data, 1);
@@ -171,6 +174,21 @@ static const char *json_text(struct bootstrap *b, struct bytes text)
 	char *copy = arena_strndup(&b->arena, (char *)out.data, out.len);
 	buf_fini(&out);
 	return copy;
+}
+
+/* Claims that name no class get a folder on the node their pod runs on. */
+static void add_default_class(struct bootstrap *b)
+{
+	StorageV1__StorageClass *class =
+		make(&b->arena, StorageV1__StorageClass, storage_v1__storage_class);
+	MetaV1__ObjectMeta *meta = message_metadata_make(class, &b->arena);
+
+	meta->name = arena_strdup(&b->arena, "local-path");
+	meta_set_annotation(&b->arena, meta, "storageclass.kubernetes.io/is-default-class", "true");
+	class->provisioner = arena_strdup(&b->arena, "sampan.io/local-path");
+	class->reclaimpolicy = arena_strdup(&b->arena, "Delete");
+	class->volumebindingmode = arena_strdup(&b->arena, "WaitForFirstConsumer");
+	add(b, "storageclasses.storage.k8s.io", "", meta->name, class);
 }
 
 static int add_objects(struct bootstrap *b, const struct bootstrap_config *c, struct status *st)
@@ -206,6 +224,7 @@ static int add_objects(struct bootstrap *b, const struct bootstrap_config *c, st
 		 "\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"dns\",\"port\":53,"
 		 "\"protocol\":\"UDP\"},{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\"}]}",
 		 k->dns_address);
+	add_default_class(b);
 	return 0;
 }
 
@@ -224,8 +243,8 @@ static void remove_folder(const char *dir)
 		autofree char *path = xasprintf("%s/%s", dir, key_files[i]);
 
 		if (remove(path) < 0 && errno != ENOENT)
-			log_error("a key of the first state cannot be removed", "path=%s why=%s", path,
-				  strerror(errno));
+			log_error("a key of the first state cannot be removed", "path=%s why=%s",
+				  path, strerror(errno));
 	}
 	if (remove(dir) < 0 && errno != ENOENT)
 		log_error("the folder of the first state cannot be removed", "path=%s why=%s", dir,

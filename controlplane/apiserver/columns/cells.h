@@ -12,7 +12,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#include "common/api/message.h"
+#include "common/api/make.h"
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "proto/k8s/core_v1.pb-c.h"
@@ -41,9 +41,9 @@ struct table_columns {
 };
 
 extern const struct table_columns columns_pods[], columns_workloads[], columns_network[],
-	columns_cluster[], columns_config[];
+	columns_cluster[], columns_config[], columns_storage[];
 extern const size_t n_columns_pods, n_columns_workloads, n_columns_network, n_columns_cluster,
-	n_columns_config;
+	n_columns_config, n_columns_storage;
 
 #define TEXT "string", ""
 #define NAME "string", "name"
@@ -69,11 +69,6 @@ void cell_take(struct cells *c, struct buf *b);
 
 int64_t time_ns(const MetaV1__Time *t); /* 0: absent. */
 int64_t microtime_ns(const MetaV1__MicroTime *t);
-
-static inline const char *text_of(const char *s)
-{
-	return s != NULL ? s : "";
-}
 
 /* Formulas that fit every kind: any message whose first field is metadata. */
 void cell_name(struct cells *c, const void *message);

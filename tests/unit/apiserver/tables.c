@@ -107,6 +107,27 @@ static const struct {
 	  "\"2025-01-02T03:03:05Z\",\"lastTimestamp\":\"2025-01-02T03:04:00Z\",\"count\":4}",
 	  "[\"5s\",\"Normal\",\"Started\",\"pod/p\",\"\",\"agent, n1\",\"it \\\"runs\\\"\",\"60s\",4,"
 	  "\"e\"]" },
+	{ "a bound volume", "", "PersistentVolume",
+	  "{\"metadata\":{\"name\":\"v\"},\"spec\":{\"capacity\":{\"storage\":\"5Gi\"},\"accessModes\":"
+	  "[\"ReadWriteMany\",\"ReadWriteOnce\",\"ReadWriteOnce\"],\"claimRef\":{\"namespace\":\"d\","
+	  "\"name\":\"c\"},\"persistentVolumeReclaimPolicy\":\"Retain\",\"storageClassName\":\"s\","
+	  "\"volumeMode\":\"Filesystem\"},\"status\":{\"phase\":\"Bound\"}}",
+	  "[\"v\",\"5Gi\",\"RWO,RWX\",\"Retain\",\"Bound\",\"d/c\",\"s\",\"<unset>\",\"\",\"<unknown>\","
+	  "\"Filesystem\"]" },
+	{ "a claim that waits shows nothing of a volume", "", "PersistentVolumeClaim",
+	  "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],"
+	  "\"storageClassName\":\"s\"},\"status\":{\"phase\":\"Pending\",\"capacity\":{\"storage\":"
+	  "\"1Gi\"},\"accessModes\":[\"ReadWriteOnce\"]}}",
+	  "[\"c\",\"Pending\",\"\",\"\",\"\",\"s\",\"<unset>\",\"<unknown>\",\"<unset>\"]" },
+	{ "a claim on its way out", "", "PersistentVolumeClaim",
+	  "{\"metadata\":{\"name\":\"c\",\"deletionTimestamp\":\"2025-01-02T03:04:05Z\"},\"spec\":"
+	  "{\"volumeName\":\"v\",\"volumeMode\":\"Block\"},\"status\":{\"phase\":\"Bound\",\"capacity\":"
+	  "{\"storage\":\"1Gi\"},\"accessModes\":[\"ReadWriteOncePod\"]}}",
+	  "[\"c\",\"Terminating\",\"v\",\"1Gi\",\"RWOP\",\"\",\"<unset>\",\"<unknown>\",\"Block\"]" },
+	{ "the default class", "storage.k8s.io", "StorageClass",
+	  "{\"metadata\":{\"name\":\"s\",\"annotations\":{\"storageclass.kubernetes.io/"
+	  "is-default-class\":\"true\"}},\"provisioner\":\"p\"}",
+	  "[\"s (default)\",\"p\",\"Delete\",\"Immediate\",false,\"<unknown>\"]" },
 	{ "a config map", "", "ConfigMap",
 	  "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\",\"b\":\"2\"},\"binaryData\":{\"z\":"
 	  "\"AA==\"}}",
