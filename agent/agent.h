@@ -13,6 +13,15 @@
 #include "common/base/conf.h"
 #include "common/io/loop.h"
 
+/* usage.c */
+struct usage_state {
+	struct arena arena; /* The message lives here. */
+	SampanNode__Usage *message; /* NULL: nothing was measured yet. */
+	int64_t measured_ns; /* Monotonic; 0: never. */
+	struct machine_counters counters;
+	unsigned count;
+};
+
 struct agent {
 	uv_loop_t loop;
 	struct io_loop io;
@@ -32,6 +41,7 @@ struct agent {
 	/* What the cluster said, kept in DIR/cluster.conf for a start without masters. */
 	char *cluster_domain, *dns_address, *pod_cidr;
 	int64_t started_ns;
+	struct usage_state usage;
 	uv_signal_t terminate, interrupt;
 	bool stopping, renewed;
 };
@@ -44,3 +54,7 @@ struct pods_callbacks agent_pods_callbacks(struct agent *a);
 void agent_read_cluster(struct agent *a);
 /* Nothing happens when the configuration names no master. */
 int agent_start_session(struct agent *a, struct status *st);
+
+/* usage.c: what the next poll is to tell of usage; NULL: nothing new. again: to a leader that does not
+ * have the last measurement. Valid until the next call. */
+SampanNode__Usage *agent_usage(void *ctx, bool again);

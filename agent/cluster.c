@@ -358,6 +358,7 @@ int agent_start_session(struct agent *a, struct status *st)
 			.token = on_token,
 			.node = on_node_asked,
 			.renewed = on_renewed,
+			.usage = agent_usage,
 			.ctx = a } };
 	int rc = session_start(&options, &a->session, st);
 

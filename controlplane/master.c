@@ -71,7 +71,7 @@ static void on_prepare(uv_prepare_t *prepare)
 
 static void on_silence(void *ctx, const char *node)
 {
-	deciding_mark(((struct master *)ctx)->deciding, "node-lifecycle-controller", "", node);
+	deciding_mark(((struct master *)ctx)->deciding, "node-controller", "", node);
 }
 
 /* --- Stopping -------------------------------------------------------------------------------- */
@@ -222,6 +222,13 @@ static int64_t silence_ms(void *ctx, const char *node)
 	return m->nodes != NULL ? nodes_silence_ms(m->nodes, node) : 0;
 }
 
+static const struct pod_usage *pod_usage(void *ctx, const struct pod_facts *pod)
+{
+	struct master *m = ctx;
+
+	return m->nodes != NULL ? nodes_pod_usage(m->nodes, pod) : NULL;
+}
+
 static void make_parts(struct master *m)
 {
 	m->link = master_log_link(m);
@@ -245,6 +252,8 @@ static void make_parts(struct master *m)
 		.scheduler = true,
 		.node_silence_ms = silence_ms,
 		.node_silence_ctx = m,
+		.pod_usage = pod_usage,
+		.pod_usage_ctx = m,
 	});
 }
 

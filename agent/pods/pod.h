@@ -35,6 +35,11 @@ struct container {
 	int64_t kill_grace_s;   /* -1: the pod's. */
 	struct probes *probes;  /* While it runs. */
 	struct handler_run *hook; /* postStart or preStop under way. */
+	struct measured {
+		char id[CONTAINER_ID_LEN + 1]; /* The run that was looked at; "": none. */
+		uint64_t cpu_ns;
+		int64_t at_ns; /* Monotonic. */
+	} measured;
 };
 
 struct token_slot {

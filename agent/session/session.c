@@ -216,6 +216,7 @@ static void send_poll(struct session *s)
 	poll.park_ms = PARK_MS;
 	if (s->sequence == 0)
 		fill_inventory(s, &arena, &poll);
+	poll.usage = s->options.callbacks.usage(s->options.callbacks.ctx, s->sequence == 0);
 	request.poll = &poll;
 	if (link_call(s, s->leader, &request, PARKED_TIMEOUT_MS, on_polled, NULL, &s->polling) < 0)
 		session_pause(s);

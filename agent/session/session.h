@@ -39,6 +39,9 @@ struct session_callbacks {
 		int64_t expires_ns, const char *message);
 	/* The Node object to register, in the arena. */
 	CoreV1__Node *(*node)(void *ctx, struct arena *arena);
+	/* What to tell of usage with the next poll, or NULL; again: to a leader that has not heard the last.
+	 * Valid until the next call. */
+	SampanNode__Usage *(*usage)(void *ctx, bool again);
 	/* A new certificate was written to the file: the program should execute itself anew. */
 	void (*renewed)(void *ctx);
 	void *ctx;

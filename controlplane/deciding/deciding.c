@@ -66,6 +66,8 @@ static struct view make_view(const struct deciding *d, struct arena *arena)
 		.now_ns = writes_now_ns(d->config.writes),
 		.node_silence_ms = d->config.node_silence_ms,
 		.node_silence_ctx = d->config.node_silence_ctx,
+		.pod_usage = d->config.pod_usage,
+		.pod_usage_ctx = d->config.pod_usage_ctx,
 	};
 }
 

@@ -23,6 +23,8 @@ struct deciding_config {
 	/* For views; may be NULL. */
 	int64_t (*node_silence_ms)(void *ctx, const char *node);
 	void *node_silence_ctx;
+	const struct pod_usage *(*pod_usage)(void *ctx, const struct pod_facts *pod);
+	void *pod_usage_ctx;
 };
 
 struct deciding *deciding_create(const struct deciding_config *config);

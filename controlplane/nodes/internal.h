@@ -7,6 +7,7 @@
 #include "controlplane/nodes/call.h"
 #include "controlplane/nodes/nodes.h"
 #include "controlplane/nodes/streams.h"
+#include "controlplane/nodes/usage.h"
 #include "controlplane/store/store.h"
 
 #define PARK_MS_MAX 3000
@@ -57,6 +58,7 @@ struct nodes {
 	bool leading, stopping;
 	uint64_t term, leader_id, leading_since_ms;
 	struct tree states; /* struct node_state by name. */
+	struct usage usage; /* What agents told this leader. */
 	bool any_dirty;
 	struct store_listener listener;
 	struct list watches;  /* Parked WatchRequests. */

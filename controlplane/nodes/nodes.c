@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "controlplane/nodes/internal.h"
+#include "controlplane/writes/rpc.h"
+#include "controlplane/writes/writes.h"
 
 /* How exact the ends of parked calls and the notice of silence are. */
 #define TICK_MS 250
@@ -27,6 +30,26 @@ static void on_restore(void *ctx)
 	tree_for_each (s, &nodes->states, struct node_state, by_name)
 		s->dirty = true;
 	nodes->any_dirty = nodes->watches_dirty = true;
+}
+
+/* Another master serves metrics.k8s.io. */
+static void on_usage_question(void *ctx, struct rpc_asked asked, const SampanMaster__Message *question)
+{
+	struct nodes *nodes = ctx;
+	SampanMaster__Message reply = SAMPAN_MASTER__MESSAGE__INIT;
+	SampanMaster__NotLeader not_leader = SAMPAN_MASTER__NOT_LEADER__INIT;
+	SampanMaster__UsageReply usage;
+	auto_with(arena_fini) struct arena arena = { 0 };
+
+	arena_init(&arena, 0);
+	if (nodes->leading) {
+		usage_answer(&nodes->usage, question->usage, writes_now_ns(nodes->config.writes), &arena,
+			     &usage);
+		reply.usage_reply = &usage;
+	} else {
+		reply.not_leader = &not_leader;
+	}
+	rpc_reply(nodes->config.rpc, asked, &reply);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -55,6 +78,7 @@ int nodes_start(const struct nodes_config *config, struct nodes **ret_nodes, str
 	}
 	members_start(nodes);
 	leases_start(nodes);
+	rpc_handle(config->rpc, RPC_USAGE, on_usage_question, nodes);
 	nodes->listener = (struct store_listener){ .cb = on_change, .ctx = nodes };
 	store_listen(config->store, &nodes->listener);
 	store_on_restore(config->store, on_restore, nodes);
@@ -141,6 +165,21 @@ int64_t nodes_renewed_ns(const struct nodes *nodes, const char *node)
 	const struct node_state *s = node_state_find(nodes, node);
 
 	return nodes->leading && s != NULL ? s->renewed_ns : 0;
+}
+
+const struct usage *nodes_usage(const struct nodes *nodes)
+{
+	return nodes->leading ? &nodes->usage : NULL;
+}
+
+const struct pod_usage *nodes_pod_usage(void *ctx, const struct pod_facts *pod)
+{
+	const struct nodes *nodes = ctx;
+
+	if (!nodes->leading)
+		return NULL;
+	return usage_pod(&nodes->usage, pod->node_name, pod->object->facts.uid,
+			 writes_now_ns(nodes->config.writes));
 }
 
 void nodes_leader_message(struct nodes *nodes, struct arena *arena, SampanNode__Leader *ret)

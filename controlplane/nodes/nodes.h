@@ -21,6 +21,9 @@
 
 struct consensus;
 struct exchange;
+struct pod_facts;
+struct pod_usage;
+struct usage;
 struct nodes;
 struct rpc;
 struct store;
@@ -62,6 +65,11 @@ int64_t nodes_silence_ms(void *ctx, const char *node);
 void nodes_on_silence(struct nodes *nodes, void (*cb)(void *ctx, const char *node), void *ctx);
 /* Wall time of a node's last heartbeat for its Lease; 0 when unknown. Leader only. */
 int64_t nodes_renewed_ns(const struct nodes *nodes, const char *node);
+
+/* For struct view: what the pod used lately, or NULL. ctx is the struct nodes. */
+const struct pod_usage *nodes_pod_usage(void *ctx, const struct pod_facts *pod);
+/* What agents told (usage.h); NULL unless this master leads. Valid until the loop turns. */
+const struct usage *nodes_usage(const struct nodes *nodes);
 
 /* Requests below /sampan/: join, members, status, streams. Answers 404 for others. */
 void nodes_http(struct nodes *nodes, struct exchange *x);

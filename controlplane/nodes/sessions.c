@@ -18,6 +18,7 @@
 #include "common/base/source.h"
 #include "controlplane/nodes/internal.h"
 #include "controlplane/trust/sealing.h"
+#include "controlplane/writes/writes.h"
 
 /* Of one reply; SP messages are bounded at 16 MiB. */
 #define REPLY_BYTES_MAX (4u << 20)
@@ -31,6 +32,7 @@ static int state_compare(const void *name, const struct tree_node *node)
 void sessions_init(struct nodes *nodes)
 {
 	tree_init(&nodes->states, state_compare);
+	usage_init(&nodes->usage);
 }
 
 struct node_state *node_state_find(const struct nodes *nodes, const char *name)
@@ -57,6 +59,7 @@ struct node_state *node_state_get(struct nodes *nodes, const char *name)
 static void state_free(struct nodes *nodes, struct node_state *s)
 {
 	tree_remove(&nodes->states, &s->by_name);
+	usage_forget(&nodes->usage, s->name);
 	holding_fini(&s->held);
 	pod_refs_cache_fini(&s->refs);
 	free(s->name);
@@ -67,6 +70,7 @@ void sessions_free(struct nodes *nodes)
 {
 	tree_for_each (s, &nodes->states, struct node_state, by_name)
 		state_free(nodes, s);
+	usage_fini(&nodes->usage);
 }
 
 /* --- Answers -------------------------------------------------------------------- */
@@ -223,6 +227,16 @@ static void park(struct nodes *nodes, struct list *lot, struct call *c, uint32_t
 	list_push_back(lot, &c->link);
 }
 
+static void take_usage(struct call *c)
+{
+	const SampanNode__Usage *told = c->request->poll->usage;
+
+	/* A bad number does not make the poll less of a heartbeat. */
+	if (told != NULL &&
+	    usage_put(&c->nodes->usage, c->node, writes_now_ns(c->nodes->config.writes), told) < 0)
+		log_warn("what a node says it uses cannot be", "node=%s", c->node);
+}
+
 void sessions_poll(struct call *c)
 {
 	struct nodes *nodes = c->nodes;
@@ -234,6 +248,7 @@ void sessions_poll(struct call *c)
 	}
 	struct node_state *s = node_state_get(nodes, c->node);
 	heard(nodes, s);
+	take_usage(c);
 	/* The agent gave up on the call before; it will not see that answer. */
 	list_for_each (old, &s->polls, struct call, link)
 		call_fail(old, -ECANCELED, "a newer poll took its place");
@@ -387,6 +402,7 @@ static bool watch_node(void *ctx, const struct object *node)
 
 void sessions_reset(struct nodes *nodes)
 {
+	usage_fini(&nodes->usage);
 	if (nodes->leading)
 		store_walk(nodes->config.store, kind_of_resource("nodes"), NULL, NULL, NULL,
 			   watch_node, nodes);

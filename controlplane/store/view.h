@@ -5,13 +5,14 @@
  * a reconcile function may keep pointers for as long as it runs, and needs no
  * copies. It carries the cluster's time: view_now_ns() is the only clock they
  * know. A view also shows what is known only to the leader: when each node was
- * last heard of. Opening one takes a reference, not a snapshot. Loop thread only. */
+ * last heard of, and what pods use. Opening one takes a reference, not a snapshot. Loop thread only. */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
 
 #include "common/base/arena.h"
 #include "controlplane/store/store.h"
+#include "controlplane/store/usage.h"
 
 struct view {
 	const struct store *store;
@@ -21,6 +22,10 @@ struct view {
 	 * later; -1 when the node is not known. NULL: nobody keeps track (tests without nodes). */
 	int64_t (*node_silence_ms)(void *ctx, const char *node);
 	void *node_silence_ctx;
+	/* What the pod's containers used lately; valid as long as the view. NULL: not known (also: no
+	 * longer, or not yet after a failover). The callback is NULL where nobody measures. */
+	const struct pod_usage *(*pod_usage)(void *ctx, const struct pod_facts *pod);
+	void *pod_usage_ctx;
 	struct view_cache *cache; /* The view's; begin with NULL. */
 };
 

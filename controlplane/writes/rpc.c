@@ -201,6 +201,8 @@ static enum rpc_question question_of(const SampanMaster__Message *m)
 		return RPC_MEMBER;
 	if (m->clock != NULL)
 		return RPC_CLOCK;
+	if (m->usage != NULL)
+		return RPC_USAGE;
 	return RPC_QUESTIONS;
 }
 

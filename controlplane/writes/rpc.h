@@ -17,7 +17,7 @@
 
 struct rpc;
 
-enum rpc_question { RPC_WRITE, RPC_HEARTBEATS, RPC_MEMBER, RPC_CLOCK, RPC_QUESTIONS };
+enum rpc_question { RPC_WRITE, RPC_HEARTBEATS, RPC_MEMBER, RPC_CLOCK, RPC_USAGE, RPC_QUESTIONS };
 
 struct rpc *rpc_create(const struct log_link *link, struct source *source, uint64_t self);
 /* Open calls are forgotten without a callback. */
