@@ -336,7 +336,7 @@ const struct kind kinds_all[] = {
 	GROUP("scheduling.k8s.io", "v1", PriorityClass, "priorityclass", "priorityclasses",
 		scheduling_v1__priority_class,
 		.short_names = NAMES("pc"), .verbs = ALL,
-		.flags = KIND_BLIND_PUT | KIND_GENERATION),
+		.flags = KIND_SERVED | KIND_BLIND_PUT | KIND_GENERATION),
 
 	GROUP("coordination.k8s.io", "v1", Lease, "lease", "leases", coordination_v1__lease,
 		.verbs = ALL, .flags = KIND_SERVED | KIND_NAMESPACED | KIND_PUT_CREATES),

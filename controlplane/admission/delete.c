@@ -7,6 +7,7 @@
 
 #include "common/api/pack.h"
 #include "controlplane/admission/strategy.h"
+#include "proto/k8s/scheduling_v1.pb-c.h"
 
 static int check_preconditions(const struct kind *kind, const struct object *old,
 			       const MetaV1__DeleteOptions *options, struct status *st)
@@ -167,6 +168,10 @@ int admit_delete(struct admission *a, const struct kind *kind, const struct obje
 
 	if (rc == 0 && is_protected(kind, old->name))
 		rc = forbid(st, kind, old->name, "this namespace may not be deleted");
+	if (rc == 0 && kind->descriptor == &scheduling_v1__priority_class__descriptor &&
+	    priority_class_is_system(old->name))
+		rc = forbid(st, kind, old->name,
+			    "this is a system priority class and cannot be deleted");
 	if (rc == 0)
 		rc = check_preconditions(kind, old, options, st);
 	if (rc < 0)

@@ -8,7 +8,6 @@
 #include "proto/k8s/certificates_v1.pb-c.h"
 #include "proto/k8s/coordination_v1.pb-c.h"
 #include "proto/k8s/discovery_v1.pb-c.h"
-#include "proto/k8s/scheduling_v1.pb-c.h"
 
 enum { CONFIG_BYTES_MAX = 1024 * 1024 };
 
@@ -432,7 +431,7 @@ const struct strategy strategy_endpoint_slice = {
 	.validate = validate_slice,
 };
 
-/* --- Event, Lease, ServiceAccount, PriorityClass ---------------------------------- */
+/* --- Event, Lease, ServiceAccount -------------------------------------------------- */
 
 static void validate_event(struct checks *c, ProtobufCMessage *message, ProtobufCMessage *old)
 {
@@ -472,32 +471,6 @@ const struct strategy strategy_lease = {
 
 const struct strategy strategy_service_account = {
 	.descriptor = &core_v1__service_account__descriptor,
-};
-
-static void validate_priority_class(struct checks *c, ProtobufCMessage *message,
-				    ProtobufCMessage *old)
-{
-	enum { USER_PRIORITY_MAX = 1000000000 };
-	const SchedulingV1__PriorityClass *p = (SchedulingV1__PriorityClass *)message;
-	bool system = strncmp(text_of(p->metadata->name), "system-", 7) == 0;
-
-	if (system && strcmp(p->metadata->name, "system-cluster-critical") != 0 &&
-	    strcmp(p->metadata->name, "system-node-critical") != 0)
-		check_forbidden(
-			c, FIELD(FIELD(NULL, "metadata"), "name"),
-			"priority class names with 'system-' prefix are reserved for system "
-			"use only");
-	if (!system && p->value > USER_PRIORITY_MAX)
-		check_forbidden(c, FIELD(NULL, "value"),
-				"maximum allowed value of a user defined priority is %d",
-				USER_PRIORITY_MAX);
-	if (old != NULL && p->value != ((SchedulingV1__PriorityClass *)old)->value)
-		check_forbidden(c, FIELD(NULL, "value"), "may not be changed in an update.");
-}
-
-const struct strategy strategy_priority_class = {
-	.descriptor = &scheduling_v1__priority_class__descriptor,
-	.validate = validate_priority_class,
 };
 
 /* --- CertificateSigningRequest, ControllerRevision ---------------------------------- */

@@ -7,7 +7,6 @@
 #include "common/base/cleanup.h"
 #include "controlplane/admission/pod.h"
 #include "controlplane/admission/strategy.h"
-#include "proto/k8s/scheduling_v1.pb-c.h"
 
 static const char token_mount[] = "/var/run/secrets/kubernetes.io/serviceaccount";
 static const char mirror_annotation[] = "kubernetes.io/config.mirror";
@@ -100,6 +99,8 @@ static void prepare(struct admission *a, ProtobufCMessage *message, ProtobufCMes
 
 		if (text_empty(pod->spec->nodename) && stored != NULL)
 			pod->spec->nodename = stored->nodename;
+		if (stored != NULL)
+			keep_pod_priority(pod->spec, stored);
 		return;
 	}
 	pod->status = make(a->arena, CoreV1__PodStatus, core_v1__pod_status);
@@ -262,7 +263,7 @@ static int admit_service_account(struct admission *a, const struct kind *kind, C
 	return 0;
 }
 
-/* --- Policy: tolerations and priority --------------------------------------- */
+/* --- Policy: tolerations ----------------------------------------------------- */
 
 static void tolerate(struct arena *arena, CoreV1__PodSpec *spec, const char *key)
 {
@@ -285,78 +286,6 @@ static void tolerate(struct arena *arena, CoreV1__PodSpec *spec, const char *key
 	make_append(arena, spec, tolerations, t);
 }
 
-/* The default class among all, or the named one; NULL when there is none. */
-struct class_search {
-	struct arena *arena;
-	const SchedulingV1__PriorityClass *found;
-};
-
-static bool on_class(void *ctx, const struct object *o)
-{
-	struct class_search *s = ctx;
-	const SchedulingV1__PriorityClass *c =
-		unpack_stored(&scheduling_v1__priority_class__descriptor, o->packed, s->arena);
-
-	if (c->globaldefault && (s->found == NULL || c->value < s->found->value))
-		s->found = c;
-	return true;
-}
-
-static int admit_priority(struct admission *a, const struct kind *kind, CoreV1__Pod *pod,
-			  struct status *st)
-{
-	static const struct {
-		const char *name;
-		int32_t value;
-	} system_classes[] = {
-		{ "system-cluster-critical", 2000000000 },
-		{ "system-node-critical", 2000001000 },
-	};
-	const struct kind *classes = kind_named("scheduling.k8s.io", "PriorityClass");
-	struct class_search s = { .arena = a->arena };
-	CoreV1__PodSpec *spec = pod->spec;
-	const char *wanted = text_of(spec->priorityclassname);
-	const char *preemption = "PreemptLowerPriority";
-	int32_t value = 0;
-	bool known = wanted[0] == '\0';
-
-	for (size_t i = 0; i < array_size(system_classes); i++) {
-		if (strcmp(system_classes[i].name, wanted) != 0)
-			continue;
-		value = system_classes[i].value;
-		known = true;
-	}
-	if (wanted[0] == '\0') {
-		a->reader->walk(a->reader->ctx, classes, NULL, on_class, &s);
-	} else if (!known) {
-		const struct object *o = a->reader->get(a->reader->ctx, classes, "", wanted);
-
-		if (o != NULL)
-			s.found = unpack_stored(&scheduling_v1__priority_class__descriptor,
-						o->packed, a->arena);
-		known = o != NULL;
-	}
-	if (!known)
-		return forbid(st, kind, text_of(pod->metadata->name),
-			      "no PriorityClass with name %s was found", wanted);
-	if (s.found != NULL) {
-		value = s.found->value;
-		spec->priorityclassname = s.found->metadata->name;
-		if (!text_empty(s.found->preemptionpolicy))
-			preemption = s.found->preemptionpolicy;
-	}
-	if (spec->has_priority && spec->priority != value)
-		return forbid(st, kind, text_of(pod->metadata->name),
-			      "the integer value of priority (%d) must not be provided in pod "
-			      "spec; priority admission controller computed %d from the given "
-			      "PriorityClass name",
-			      spec->priority, value);
-	make_set(spec, priority, value);
-	if (spec->preemptionpolicy == NULL)
-		spec->preemptionpolicy = arena_strdup(a->arena, preemption);
-	return 0;
-}
-
 static int admit(struct admission *a, const struct kind *kind, ProtobufCMessage *message,
 		 ProtobufCMessage *old, struct status *st)
 {
@@ -368,7 +297,7 @@ static int admit(struct admission *a, const struct kind *kind, ProtobufCMessage 
 	int rc = admit_service_account(a, kind, pod, st);
 
 	if (rc == 0)
-		rc = admit_priority(a, kind, pod, st);
+		rc = admit_pod_priority(a, kind, pod, st);
 	warn_pod_spec(a, FIELD(NULL, "spec"), pod->spec);
 	tolerate(a->arena, pod->spec, "node.kubernetes.io/not-ready");
 	tolerate(a->arena, pod->spec, "node.kubernetes.io/unreachable");

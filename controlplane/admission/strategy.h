@@ -76,3 +76,11 @@ void check_pod_spec(struct checks *c, const struct field *f, const CoreV1__PodSp
 void warn_pod_spec(struct admission *a, const struct field *f, const CoreV1__PodSpec *spec);
 /* Of a template whose pods are kept running: restartPolicy Always, no activeDeadlineSeconds. */
 void check_pod_template(struct checks *c, const struct field *f, const CoreV1__PodTemplateSpec *t);
+
+/* priority.c */
+bool priority_class_is_system(const char *name);
+/* The pod's class becomes its priority and preemptionPolicy; 403 when the pod says otherwise. */
+int admit_pod_priority(struct admission *a, const struct kind *kind, CoreV1__Pod *pod,
+		       struct status *st);
+/* A client that knows nothing of them does not take them away. */
+void keep_pod_priority(CoreV1__PodSpec *spec, const CoreV1__PodSpec *old);

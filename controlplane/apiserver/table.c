@@ -23,6 +23,7 @@ const struct table_columns *table_columns_of(const ProtobufCMessageDescriptor *d
 		{ columns_pods, n_columns_pods },       { columns_workloads, n_columns_workloads },
 		{ columns_network, n_columns_network }, { columns_cluster, n_columns_cluster },
 		{ columns_config, n_columns_config },   { columns_storage, n_columns_storage },
+		{ columns_policy, n_columns_policy },
 	};
 
 	for (size_t i = 0; i < array_size(all); i++)

@@ -2,6 +2,7 @@
 
 #include "controlplane/controllers/controller.h"
 
+extern const struct controller controller_builtin;
 extern const struct controller controller_namespace;
 extern const struct controller controller_replicaset;
 extern const struct controller controller_deployment;
@@ -14,6 +15,7 @@ extern const struct controller controller_podgc;
 extern const struct controller controller_events;
 
 const struct controller *const controllers[] = {
+	&controller_builtin,
 	&controller_namespace,
 	&controller_replicaset,
 	&controller_deployment,
