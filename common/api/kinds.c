@@ -410,9 +410,10 @@ const struct kind kinds_all[] = {
 		SUBRESOURCES(apiextensions_v1_custom_resource_definition_subs)),
 
 	GROUP("metrics.k8s.io", "v1beta1", NodeMetrics, "", "nodes", metrics_v1beta1__node_metrics,
-		.verbs = KIND_GET | KIND_LIST),
+		.verbs = KIND_GET | KIND_LIST, .flags = KIND_SERVED | KIND_MEASURED),
 	GROUP("metrics.k8s.io", "v1beta1", PodMetrics, "", "pods", metrics_v1beta1__pod_metrics,
-		.verbs = KIND_GET | KIND_LIST, .flags = KIND_NAMESPACED),
+		.verbs = KIND_GET | KIND_LIST,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_MEASURED),
 };
 /* clang-format on */
 

@@ -29,6 +29,7 @@ enum kind_flags {
 	KIND_STATUS = 1 << 4,      /* Has /status; a write of the object keeps its status. */
 	KIND_GENERATION = 1 << 5,  /* metadata.generation counts changes of the rest. */
 	KIND_VIRTUAL = 1 << 6,     /* A question with an answer: create only, never stored. */
+	KIND_MEASURED = 1 << 7,    /* Read only, made of what the leader remembers: never stored. */
 };
 
 struct kind_subresource {

@@ -194,10 +194,29 @@ static void put_patch_body(struct v3 *v)
 	buf_put_str(v->out, "}},");
 }
 
+/* What an operation answers with, and which kind it is about. */
+static void put_answer(struct v3 *v, const struct kind *k, const char *action)
+{
+	buf_printf(
+		v->out,
+		"\"responses\":{\"200\":{\"description\":\"OK\",\"content\":{\"application/json\":"
+		"{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}},"
+		"\"x-kubernetes-action\":\"%s\",\"x-kubernetes-group-version-kind\":"
+		"{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}}}",
+		openapi_name(v->arena, schema_of(k->descriptor)), action, k->group, k->version,
+		k->kind);
+}
+
+/* For kinds that can only be read. */
+static void put_read_path(struct v3 *v, const struct kind *k)
+{
+	buf_printf(v->out, "%s\"%s\":{\"get\":{", v->comma, openapi_path(v->arena, k));
+	v->comma = ",";
+	put_answer(v, k, "get");
+}
+
 static void put_kind_path(struct v3 *v, const struct kind *k)
 {
-	const char *name = openapi_name(v->arena, schema_of(k->descriptor));
-
 	buf_printf(v->out, "%s\"%s\":{\"patch\":{\"parameters\":[", v->comma,
 		   openapi_path(v->arena, k));
 	v->comma = ",";
@@ -208,13 +227,7 @@ static void put_kind_path(struct v3 *v, const struct kind *k)
 			   i ? "," : "", openapi_parameters[i].name, openapi_parameters[i].type);
 	buf_put_str(v->out, "],");
 	put_patch_body(v);
-	buf_printf(
-		v->out,
-		"\"responses\":{\"200\":{\"description\":\"OK\",\"content\":{\"application/json\":"
-		"{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}},"
-		"\"x-kubernetes-action\":\"patch\",\"x-kubernetes-group-version-kind\":"
-		"{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}}}",
-		name, k->group, k->version, k->kind);
+	put_answer(v, k, "patch");
 }
 
 const struct openapi_parameter openapi_parameters[] = {
@@ -251,6 +264,8 @@ static struct document *v3_document(const struct group_version *gv)
 		openapi_model_add(&model, k->descriptor);
 		if (k->verbs & KIND_PATCH)
 			put_kind_path(&v, k);
+		else if (k->verbs & KIND_GET)
+			put_read_path(&v, k);
 	}
 	buf_put_str(v.out, "},\"components\":{\"schemas\":{"
 			   "\"io.k8s.apimachinery.pkg.apis.meta.v1.Patch\":{\"type\":\"object\"}");

@@ -167,7 +167,8 @@ static void put_list_meta_packed(struct buf *out, const struct list_head *head)
 	auto_with(buf_fini) struct buf packed = { 0 };
 
 	snprintf(revision, sizeof(revision), "%llu", (unsigned long long)head->revision);
-	meta.resourceversion = revision;
+	if (head->revision != 0)
+		meta.resourceversion = revision;
 	meta.continue_ = (char *)head->continue_token;
 	pack_message(&packed, &meta);
 	put_field(out, 1, buf_bytes(&packed));
@@ -185,11 +186,11 @@ void render_list_begin(struct buf *out, const struct rendering *r, const struct 
 		put_table_begin(out, r, head, true);
 		return;
 	}
-	buf_printf(out,
-		   "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{\"resourceVersion\":"
-		   "\"%llu\"",
+	buf_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{",
 		   partial ? "PartialObjectMetadataList" : r->list_kind,
-		   partial ? meta_version(r) : r->api_version, (unsigned long long)head->revision);
+		   partial ? meta_version(r) : r->api_version);
+	if (head->revision != 0)
+		buf_printf(out, "\"resourceVersion\":\"%llu\"", (unsigned long long)head->revision);
 	if (head->continue_token != NULL)
 		buf_printf(out, ",\"continue\":\"%s\"", head->continue_token);
 	buf_put_str(out, "},\"items\":[");

@@ -10,6 +10,7 @@
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
 #include "controlplane/apiserver/internal.h"
+#include "controlplane/apiserver/usage.h"
 #include "controlplane/consensus/consensus.h"
 #include "controlplane/nodes/nodes.h"
 
@@ -331,6 +332,8 @@ static void route_resource(struct request *r, bool watch)
 		request_count_in(r);
 	if (r->kind->flags & KIND_VIRTUAL || (r->sub != NULL && strcmp(r->sub->name, "token") == 0))
 		handle_virtual(r);
+	else if (r->kind->flags & KIND_MEASURED)
+		handle_usage(r);
 	else
 		verb->handle(r);
 }

@@ -41,9 +41,10 @@ struct table_columns {
 };
 
 extern const struct table_columns columns_pods[], columns_workloads[], columns_network[],
-	columns_cluster[], columns_config[], columns_policy[], columns_storage[];
+	columns_cluster[], columns_config[], columns_policy[], columns_storage[],
+	columns_autoscaling[];
 extern const size_t n_columns_pods, n_columns_workloads, n_columns_network, n_columns_cluster,
-	n_columns_config, n_columns_policy, n_columns_storage;
+	n_columns_config, n_columns_policy, n_columns_storage, n_columns_autoscaling;
 
 #define TEXT "string", ""
 #define NAME "string", "name"
