@@ -4,93 +4,10 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/map.h"
-#include "controlplane/controllers/common.h"
+#include "controlplane/controllers/pods.h"
 
 static const char component[] = "replicaset-controller";
 static const char resource[] = "replicasets.apps";
-
-/* --- Whose pods ------------------------------------------------------------- */
-
-struct owned {
-	const struct pod_facts **pods;
-	size_t n;
-};
-
-static void adopt(struct intents *intents, const struct object *set, const struct object *pod)
-{
-	CoreV1__Pod *message = changed(pod, intents->arena);
-
-	make_append(intents->arena, message->metadata, ownerreferences,
-		    make_owner(intents->arena, set));
-	intend_update(intents, pod, &message->base);
-}
-
-static void release(struct intents *intents, const struct object *set, const struct object *pod)
-{
-	CoreV1__Pod *message = changed(pod, intents->arena);
-
-	remove_owner(message->metadata, set->facts.uid);
-	intend_update(intents, pod, &message->base);
-}
-
-/* Pods of the namespace that match and that nobody controls. The index is asked for the equality
- * part of the selector only; the rest is checked here. */
-static const struct pod_facts *const *candidates(struct view *v, const struct object *set,
-						 const AppsV1__ReplicaSet *rs, size_t *ret_n)
-{
-	const MetaV1__LabelSelector *s = rs->spec->selector;
-	struct label *labels = arena_array(v->arena, struct label, s->n_matchlabels + 1);
-
-	for (size_t i = 0; i < s->n_matchlabels; i++)
-		labels[i] = (struct label){ text_of(s->matchlabels[i]->key),
-					    text_of(s->matchlabels[i]->value) };
-	return view_pods_matching(v, set->namespace, labels, s->n_matchlabels, ret_n);
-}
-
-static struct owned claim_pods(struct view *v, struct intents *intents, const struct object *set,
-			       const AppsV1__ReplicaSet *rs)
-{
-	size_t n_mine, n_there;
-	const struct pod_facts *const *mine = view_pods_of(v, set->facts.uid, &n_mine);
-	const struct pod_facts *const *there = candidates(v, set, rs, &n_there);
-	struct owned owned = {
-		arena_array(v->arena, const struct pod_facts *, n_mine + n_there + 1), 0
-	};
-	struct label_selector selector;
-
-	if (label_selector_of(rs->spec->selector, v->arena, &selector, NULL) < 0)
-		selector = (struct label_selector){ .nothing = true };
-	for (size_t i = 0; i < n_mine; i++) {
-		if (selector_selects(&selector, mine[i]->object) ||
-		    mine[i]->object->facts.deleted_ns != 0)
-			owned.pods[owned.n++] = mine[i];
-		else
-			release(intents, set, mine[i]->object);
-	}
-	for (size_t i = 0; i < n_there; i++) {
-		const struct object *pod = there[i]->object;
-
-		if (object_controller(pod) != NULL || !pod_is_active(there[i]) ||
-		    !selector_selects(&selector, pod))
-			continue;
-		adopt(intents, set, pod);
-		owned.pods[owned.n++] = there[i];
-	}
-	return owned;
-}
-
-/* Many events that say the same are one: the first few, then the last for all the others. */
-static void tell(struct intents *intents, const struct object *set, size_t i, size_t n,
-		 const char *reason, const char *verb, const char *pod)
-{
-	enum { TOLD_ONE_BY_ONE = 10 };
-
-	if (i < TOLD_ONE_BY_ONE)
-		intend_event(intents, component, set, "Normal", reason, "%s pod: %s", verb, pod);
-	else if (i + 1 == n)
-		intend_event(intents, component, set, "Normal", reason,
-			     "(combined from similar events): %s pod: %s", verb, pod);
-}
 
 /* --- Which go first ----------------------------------------------------------- */
 
@@ -150,32 +67,32 @@ static int compare_rank(const void *x, const void *y)
 }
 
 /* Active pods per node, as a map from its name to a count. */
-static struct map count_by_node(const struct owned *owned)
+static struct map count_by_node(const struct pods *owned)
 {
 	struct map counts = { 0 };
 
 	for (size_t i = 0; i < owned->n; i++) {
-		const char *node = owned->pods[i]->node_name;
+		const char *node = owned->list[i]->node_name;
 
-		if (pod_is_active(owned->pods[i]))
+		if (pod_is_active(owned->list[i]))
 			map_put(&counts, node, (void *)((uintptr_t)map_get(&counts, node) + 1));
 	}
 	return counts;
 }
 
 static void delete_pods(struct view *v, struct intents *intents, const struct object *set,
-			const struct owned *owned, size_t excess)
+			const struct pods *owned, size_t excess)
 {
 	struct rank *ranks = arena_array(v->arena, struct rank, owned->n);
 	auto_with(map_fini) struct map counts = count_by_node(owned);
 	size_t n = 0;
 
 	for (size_t i = 0; i < owned->n; i++)
-		if (pod_is_active(owned->pods[i]))
+		if (pod_is_active(owned->list[i]))
 			ranks[n++] = (struct rank){
-				.pod = owned->pods[i],
+				.pod = owned->list[i],
 				.neighbours =
-					(uintptr_t)map_get(&counts, owned->pods[i]->node_name),
+					(uintptr_t)map_get(&counts, owned->list[i]->node_name),
 				.now_ns = v->now_ns,
 			};
 	qsort(ranks, n, sizeof(*ranks), compare_rank);
@@ -184,8 +101,8 @@ static void delete_pods(struct view *v, struct intents *intents, const struct ob
 
 	for (size_t i = 0; i < gone && i < n; i++) {
 		intend_delete(intents, ranks[i].pod->object, -1, NULL);
-		tell(intents, set, i, gone, "SuccessfulDelete", "Deleted",
-		     ranks[i].pod->object->name);
+		pods_tell(intents, component, set, i, gone, "SuccessfulDelete", "Deleted",
+			  ranks[i].pod->object->name);
 	}
 }
 
@@ -194,25 +111,12 @@ static void delete_pods(struct view *v, struct intents *intents, const struct ob
 static CoreV1__Pod *make_pod(struct view *v, const struct object *set, const AppsV1__ReplicaSet *rs,
 			     size_t index)
 {
-	const CoreV1__PodTemplateSpec *template = rs->spec->template_;
-	CoreV1__Pod *pod = make(v->arena, CoreV1__Pod, core_v1__pod);
-	MetaV1__ObjectMeta *meta = message_metadata_make(pod, v->arena);
+	CoreV1__Pod *pod = pods_make(v->arena, set, rs->spec->template_);
+	MetaV1__ObjectMeta *meta = pod->metadata;
 
-	if (template->metadata != NULL) {
-		meta->n_labels = template->metadata->n_labels;
-		meta->labels = template->metadata->labels;
-		meta->n_annotations = template->metadata->n_annotations;
-		meta->annotations = template->metadata->annotations;
-		meta->n_finalizers = template->metadata->n_finalizers;
-		meta->finalizers = template->metadata->finalizers;
-	}
-	meta->namespace_ = arena_strdup(v->arena, set->namespace);
 	meta->generatename = arena_printf(v->arena, "%s-", set->name);
 	meta->name = free_name(v, v->arena, "pods", set->namespace, meta->generatename,
 			       set->facts.uid, index);
-	make_append(v->arena, meta, ownerreferences, make_owner(v->arena, set));
-	/* Admission completes the spec in place: every pod gets its own. */
-	pod->spec = message_copy(template->spec, v->arena);
 	return pod;
 }
 
@@ -238,7 +142,7 @@ static void create_pods(struct view *v, struct intents *intents, const struct ob
 		while (name_used(names, i, pod->metadata->name));
 		names[i] = pod->metadata->name;
 		intend_create(intents, "pods", set->namespace, &pod->base);
-		tell(intents, set, i, n, "SuccessfulCreate", "Created", names[i]);
+		pods_tell(intents, component, set, i, n, "SuccessfulCreate", "Created", names[i]);
 	}
 }
 
@@ -256,7 +160,7 @@ static bool has_template_labels(const struct object *pod, const MetaV1__ObjectMe
 }
 
 static void report(struct view *v, struct intents *intents, const struct object *set,
-		   const AppsV1__ReplicaSet *rs, const struct owned *owned)
+		   const AppsV1__ReplicaSet *rs, const struct pods *owned)
 {
 	AppsV1__ReplicaSet *message = changed(set, intents->arena);
 	AppsV1__ReplicaSetStatus *s =
@@ -265,7 +169,7 @@ static void report(struct view *v, struct intents *intents, const struct object 
 	int32_t replicas = 0, labeled = 0, ready = 0, available = 0;
 
 	for (size_t i = 0; i < owned->n; i++) {
-		const struct pod_facts *p = owned->pods[i];
+		const struct pod_facts *p = owned->list[i];
 
 		if (!pod_is_active(p))
 			continue;
@@ -300,11 +204,16 @@ static void reconcile(struct view *v, struct key key, struct intents *intents)
 		return; /* Its pods belong to the garbage collector now. */
 
 	const AppsV1__ReplicaSet *rs = view_message(v, set);
-	struct owned owned = claim_pods(v, intents, set, rs);
+	struct label_selector selector;
+
+	if (label_selector_of(rs->spec->selector, v->arena, &selector, NULL) < 0)
+		selector = (struct label_selector){ .nothing = true };
+
+	struct pods owned = pods_claim(v, intents, set, &selector, NULL);
 	size_t wanted = rs->spec->replicas > 0 ? (size_t)rs->spec->replicas : 0;
 
 	for (size_t i = 0; i < owned.n; i++)
-		active += pod_is_active(owned.pods[i]);
+		active += pod_is_active(owned.list[i]);
 	if (active < wanted)
 		create_pods(v, intents, set, rs, wanted - active);
 	else if (active > wanted)
