@@ -1,20 +1,37 @@
 #include "controlplane/controllers/pods.h"
 
-static void adopt(struct intents *intents, const struct object *owner, const struct object *pod)
+static void adopt(struct intents *intents, const struct object *owner, const struct object *pod,
+		  const struct claim *rules)
 {
 	CoreV1__Pod *message = changed(pod, intents->arena);
 
 	make_append(intents->arena, message->metadata, ownerreferences,
 		    make_owner(intents->arena, owner));
+	if (rules->finalizer != NULL && !meta_has_finalizer(message->metadata, rules->finalizer))
+		make_append(intents->arena, message->metadata, finalizers,
+			    arena_strdup(intents->arena, rules->finalizer));
 	intend_update(intents, pod, &message->base);
 }
 
-static void release(struct intents *intents, const struct object *owner, const struct object *pod)
+static void release(struct intents *intents, const struct object *owner, const struct object *pod,
+		    const struct claim *rules)
 {
 	CoreV1__Pod *message = changed(pod, intents->arena);
 
 	remove_owner(message->metadata, owner->facts.uid);
+	if (rules->finalizer != NULL)
+		meta_remove_finalizer(message->metadata, rules->finalizer);
 	intend_update(intents, pod, &message->base);
+}
+
+static bool may_adopt(const struct claim *rules, const struct object *owner,
+		      const struct label_selector *selector, const struct pod_facts *pod)
+{
+	if (object_controller(pod->object) != NULL || pod->object->facts.deleted_ns != 0 ||
+	    (!rules->finished_too && !pod_is_active(pod)) ||
+	    !selector_selects(selector, pod->object))
+		return false;
+	return rules->may_adopt == NULL || rules->may_adopt(owner, pod->object);
 }
 
 /* The index is asked for the equality part of the selector; the rest is checked by the caller. */
@@ -38,30 +55,28 @@ static const struct pod_facts *const *candidates(struct view *v, const char *nam
 }
 
 struct pods pods_claim(struct view *v, struct intents *intents, const struct object *owner,
-		       const struct label_selector *selector,
-		       bool (*may_adopt)(const struct object *owner, const struct object *pod))
+		       const struct label_selector *selector, const struct claim *rules)
 {
+	static const struct claim plain = { 0 };
 	size_t n_mine, n_there;
 	const struct pod_facts *const *mine = view_pods_of(v, owner->facts.uid, &n_mine);
 	const struct pod_facts *const *there = candidates(v, owner->namespace, selector, &n_there);
 	struct pods pods = { arena_array(v->arena, const struct pod_facts *, n_mine + n_there + 1),
 			     0 };
 
+	if (rules == NULL)
+		rules = &plain;
 	for (size_t i = 0; i < n_mine; i++) {
 		if (selector_selects(selector, mine[i]->object) ||
 		    mine[i]->object->facts.deleted_ns != 0)
 			pods.list[pods.n++] = mine[i];
 		else
-			release(intents, owner, mine[i]->object);
+			release(intents, owner, mine[i]->object, rules);
 	}
 	for (size_t i = 0; i < n_there; i++) {
-		const struct object *pod = there[i]->object;
-
-		if (object_controller(pod) != NULL || !pod_is_active(there[i]) ||
-		    !selector_selects(selector, pod) ||
-		    (may_adopt != NULL && !may_adopt(owner, pod)))
+		if (!may_adopt(rules, owner, selector, there[i]))
 			continue;
-		adopt(intents, owner, pod);
+		adopt(intents, owner, there[i]->object, rules);
 		pods.list[pods.n++] = there[i];
 	}
 	return pods;

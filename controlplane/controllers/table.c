@@ -5,6 +5,7 @@
 extern const struct controller controller_builtin;
 extern const struct controller controller_namespace;
 extern const struct controller controller_replicaset;
+extern const struct controller controller_replicationcontroller;
 extern const struct controller controller_deployment;
 extern const struct controller controller_endpoints;
 extern const struct controller controller_endpointslice;
@@ -18,6 +19,7 @@ const struct controller *const controllers[] = {
 	&controller_builtin,
 	&controller_namespace,
 	&controller_replicaset,
+	&controller_replicationcontroller,
 	&controller_deployment,
 	&controller_endpoints,
 	&controller_endpointslice,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/api/kinds.h"
 #include "common/api/message.h"
 #include "common/base/alloc.h"
 #include "common/base/log.h"
@@ -17,7 +18,7 @@
  *     ^         |
  *     |         +--> in flight --applied--> gone (its changes mark what they touch)
  *     |                  |
- *     +--- back off <----+--- refused
+ *     +--- back off <----+--- refused (the controller may answer with another plan)
  */
 
 /* Reconciles in one turn, so that a storm of changes lets the loop breathe. */
@@ -51,6 +52,7 @@ struct flight {
 	struct driver *driver;
 	uint64_t epoch;
 	char *namespace, *name;
+	bool answers; /* A refusal: that it was taken ends no back-off. */
 };
 
 static uint64_t now_ns(const struct deciding *d)
@@ -71,6 +73,34 @@ static struct view make_view(const struct deciding *d, struct arena *arena)
 	};
 }
 
+static bool is_edited(const struct change *change)
+{
+	return change->old != NULL && change->new != NULL &&
+	       change->old->facts.generation != change->new->facts.generation;
+}
+
+/* A quota that is gone or allows something else; its status changes with every pod. */
+static bool frees_quota(struct deciding *d, const struct change *change)
+{
+	const struct object *old = change->old, *new = change->new;
+
+	if (old == NULL || strcmp(old->kind->resource, "resourcequotas") != 0)
+		return false;
+	return new == NULL ||
+	       !message_equal(message_child(object_message(old, &d->changes), "spec"),
+			      message_child(object_message(new, &d->changes), "spec"));
+}
+
+/* What was refused may pass now. */
+static void forgive(struct deciding *d, const struct change *change)
+{
+	const struct object *o = change->new != NULL ? change->new : change->old;
+	bool edited = is_edited(change), freed = frees_quota(d, change);
+
+	for (size_t i = 0; (edited || freed) && i < d->n_drivers; i++)
+		memory_forgive(&d->drivers[i].memory, o->namespace, freed ? NULL : o->name);
+}
+
 static void on_change(void *ctx, const struct change *change)
 {
 	struct deciding *d = ctx;
@@ -83,6 +113,7 @@ static void on_change(void *ctx, const struct change *change)
 	for (size_t i = 0; i < d->n_drivers; i++)
 		d->drivers[i].controller->on_change(&view, change->old, change->new,
 						    &d->drivers[i].dirty);
+	forgive(d, change);
 	if (d->scheduling != NULL)
 		scheduling_on_change(d->scheduling, change->old, change->new);
 	arena_reset(&d->changes);
@@ -190,7 +221,7 @@ static void on_plan(void *ctx, int rc)
 		m->in_flight = false;
 		d->stats.in_flight--;
 		if (rc == 0)
-			m->failures = 0;
+			m->failures = flight->answers ? m->failures : 0;
 		else if (rc != -ESHUTDOWN)
 			back_off(driver, flight->namespace, flight->name, rc);
 		memory_tidy(&driver->memory, m);
@@ -227,6 +258,18 @@ static const char *reason_of(const struct intent *refused)
 	}
 }
 
+static const char *prefix_of(const struct intent *refused)
+{
+	switch (refused->type) {
+	case INTENT_CREATE:
+		return "Error creating: ";
+	case INTENT_DELETE:
+		return "Error deleting: ";
+	default:
+		return "";
+	}
+}
+
 static void ignore_result(void *ctx, int rc)
 {
 }
@@ -247,49 +290,100 @@ static void tell_refusal(struct driver *driver, const struct intent *refused,
 	if (o == NULL)
 		return;
 	intents_init(&intents, &d->work);
-	intend_event(&intents, driver->controller->name, o, "Warning", reason_of(refused), "%s",
-		     st->message);
+	intend_event(&intents, driver->controller->name, o, "Warning", reason_of(refused), "%s%s",
+		     prefix_of(refused), st->message);
 	(void)writes_submit_intents(d->config.writes, &intents, ignore_result, NULL, &ignored,
 				    NULL);
 }
 
 /* --- Reconciling ------------------------------------------------------------------------ */
 
-static void submit(struct driver *driver, struct key key, const struct intents *intents)
+/* 1: in flight; 0: it changes nothing; a negative errno: refused. */
+static int propose(struct driver *driver, struct key key, const struct intents *intents, bool answers,
+		const struct intent **ret_refused, struct status *st)
 {
 	struct deciding *d = driver->deciding;
 	struct flight *flight = xcalloc(1, sizeof(*flight));
-	const struct intent *refused = NULL;
-	struct status st = { 0 };
 
 	*flight = (struct flight){
 		.driver = driver,
 		.epoch = d->epoch,
 		.namespace = xstrdup(key.namespace),
 		.name = xstrdup(key.name),
+		.answers = answers,
 	};
 
-	int rc = writes_submit_intents(d->config.writes, intents, on_plan, flight, &refused, &st);
+	int rc = writes_submit_intents(d->config.writes, intents, on_plan, flight, ret_refused, st);
 
 	if (rc > 0) {
 		memory_get(&driver->memory, key.namespace, key.name)->in_flight = true;
 		d->stats.in_flight++;
 		d->stats.plans++;
-		return;
+		return rc;
 	}
+	free(flight->namespace);
+	free(flight->name);
+	free(flight);
+	return rc;
+}
+
+static void look_again(struct driver *driver, struct key key, const struct intents *intents,
+		       int64_t view_now_ns)
+{
+	int64_t in_ns = intents->again_ns - view_now_ns;
+
+	if (intents->again_ns != 0)
+		memory_set_again(&driver->memory,
+				 memory_get(&driver->memory, key.namespace, key.name),
+				 now_ns(driver->deciding) + (in_ns > 0 ? (uint64_t)in_ns : 0));
+}
+
+static bool is_terminating(const struct status *st)
+{
+	for (size_t i = 0; i < st->n_causes; i++)
+		if (strcmp(st->causes[i].type, "NamespaceTerminating") == 0)
+			return true;
+	return false;
+}
+
+/* Let the controller answer a refusal. An answer that is refused as well is dropped: the next look
+ * comes anyway. */
+static void answer(struct driver *driver, struct key key, const struct intents *plan,
+		   const struct intent *refused, const struct status *st)
+{
+	struct deciding *d = driver->deciding;
+	struct refusal refusal = { .intent = refused, .message = st->message };
+	struct view view = make_view(d, &d->work);
+	struct intents intents;
+
+	if (driver->controller->refused == NULL || refused == NULL || is_terminating(st))
+		return;
+	for (const struct intent *i = plan->first; i != refused && i != NULL; i = i->next)
+		refusal.creates_before += i->type == INTENT_CREATE;
+	intents_init(&intents, &d->work);
+	driver->controller->refused(&view, key, &refusal, &intents);
+	look_again(driver, key, &intents, view.now_ns);
+	if (intents.first != NULL)
+		(void)propose(driver, key, &intents, true, &refused, NULL);
+}
+
+static void submit(struct driver *driver, struct key key, const struct intents *intents)
+{
+	const struct intent *refused = NULL;
+	struct status st = { 0 };
+	int rc = propose(driver, key, intents, false, &refused, &st);
+
 	if (rc < 0 && rc != -ESHUTDOWN) {
 		back_off(driver, key.namespace, key.name, rc);
 		if (rc != -ESTALE && rc != -EAGAIN) {
-			d->stats.refused++;
+			driver->deciding->stats.refused++;
 			tell_refusal(driver, refused, &st);
+			answer(driver, key, intents, refused, &st);
 		}
 	} else if (rc == 0) {
 		memory_forget_failures(&driver->memory, key.namespace, key.name);
 	}
 	status_fini(&st);
-	free(flight->namespace);
-	free(flight->name);
-	free(flight);
 }
 
 static void reconcile(struct driver *driver, struct key key)
@@ -301,12 +395,7 @@ static void reconcile(struct driver *driver, struct key key)
 	intents_init(&intents, &d->work);
 	driver->controller->reconcile(&view, key, &intents);
 	d->stats.reconciles++;
-	if (intents.again_ns != 0) {
-		int64_t in_ns = intents.again_ns - view.now_ns;
-		struct remembered *m = memory_get(&driver->memory, key.namespace, key.name);
-
-		memory_set_again(&driver->memory, m, now_ns(d) + (in_ns > 0 ? (uint64_t)in_ns : 0));
-	}
+	look_again(driver, key, &intents, view.now_ns);
 	if (intents.first != NULL)
 		submit(driver, key, &intents);
 	else

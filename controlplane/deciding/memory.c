@@ -114,6 +114,32 @@ void memory_forget_failures(struct memory *m, const char *namespace, const char 
 	memory_tidy(m, r);
 }
 
+static void forgive(struct memory *m, struct remembered *r)
+{
+	/* A lost race or a full door is no failure, and its short wait stays. */
+	if (r->failures == 0)
+		return;
+	r->failures = 0;
+	r->not_before_ns = 0;
+	set_time(m, r);
+	memory_tidy(m, r);
+}
+
+void memory_forgive(struct memory *m, const char *namespace, const char *name)
+{
+	struct remembered *one;
+
+	if (name != NULL) {
+		one = memory_find(m, namespace, name);
+		if (one != NULL)
+			forgive(m, one);
+		return;
+	}
+	tree_for_each (r, &m->by_key, struct remembered, by_key)
+		if (strcmp(r->namespace, namespace) == 0)
+			forgive(m, r);
+}
+
 void memory_wake(struct memory *m, uint64_t now_ns, struct keys *dirty)
 {
 	for (;;) {

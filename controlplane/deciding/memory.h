@@ -34,6 +34,9 @@ struct remembered *memory_get(struct memory *m, const char *namespace, const cha
 void memory_set_time(struct memory *m, struct remembered *r, uint64_t time_ns);
 /* Look again at time_ns. */
 void memory_set_again(struct memory *m, struct remembered *r, uint64_t time_ns);
+/* End the back-off of a key, or of all keys of a namespace (name NULL): what was refused may pass
+ * now. */
+void memory_forgive(struct memory *m, const char *namespace, const char *name);
 void memory_forget_failures(struct memory *m, const char *namespace, const char *name);
 /* Forget r if nothing is left to remember. */
 void memory_tidy(struct memory *m, struct remembered *r);

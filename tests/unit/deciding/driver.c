@@ -19,7 +19,7 @@
 #include "proto/k8s/core_v1.pb-c.h"
 #include "tests/sim/cluster/cluster.h"
 
-static unsigned reconciles;
+static unsigned reconciles, refusals;
 
 static void on_change(const struct view *view, const struct object *old, const struct object *new,
 		      struct keys *keys)
@@ -82,11 +82,28 @@ static void reconcile(struct view *view, struct key key, struct intents *intents
 		intend_again(intents, view_now_ns(view) + 5ll * 1000000000);
 }
 
+/* Makes NAME-said, and asks for nothing when there is one. */
+static void refused(struct view *view, struct key key, const struct refusal *refusal,
+		    struct intents *intents)
+{
+	const struct object *o = view_get(view, "configmaps", key.namespace, key.name);
+	const char *said = arena_printf(view->arena, "%s-said", key.name);
+
+	refusals++;
+	assert_int_equal(refusal->creates_before, 0);
+	assert_int_equal(refusal->intent->type, INTENT_CREATE);
+	assert_non_null(strstr(refusal->message, "Not A Name"));
+	if (view_get(view, "configmaps", key.namespace, said) == NULL)
+		intend_create(intents, "configmaps", key.namespace,
+			      &make_config(view->arena, key.namespace, said, o)->base);
+}
+
 static const struct controller controller = {
 	.name = "test-controller",
 	.on_change = on_change,
 	.seed = seed,
 	.reconcile = reconcile,
+	.refused = refused,
 };
 static const struct controller *const one_controller[] = { &controller, NULL };
 
@@ -135,7 +152,7 @@ static int setup(void **state)
 		.source = &f.sim.masters[0].source.base,
 		.controllers = one_controller,
 	});
-	reconciles = 0;
+	reconciles = refusals = 0;
 	*state = &f;
 	return 0;
 }
@@ -207,9 +224,12 @@ static void test_backs_off_when_refused(void **state)
 	deciding_lead(f->deciding);
 	create(f, "a", "bad");
 	run(f, 10000);
-	/* 50 ms, doubling: after ten seconds about the eighth time. */
-	assert_true(reconciles >= 6);
-	assert_true(reconciles <= 10);
+	/* 50 ms, doubling: after ten seconds about the eighth time; what the controller makes of
+	 * the refusal (a-said is looked at, once) ends no back-off. */
+	assert_true(refusals >= 6);
+	assert_true(refusals <= 10);
+	assert_int_equal(reconciles, refusals + 1);
+	assert_non_null(sim_get(&f->sim, 0, "configmaps", "default", "a-said"));
 	store_walk(f->sim.masters[0].store, kind_of_resource("events"), NULL, NULL, NULL, on_event,
 		   &event);
 	assert_non_null(event);
@@ -217,8 +237,41 @@ static void test_backs_off_when_refused(void **state)
 	assert_string_equal(e->reason, "FailedCreate");
 	assert_string_equal(e->type, "Warning");
 	assert_string_equal(e->involvedobject->name, "a");
-	assert_int_equal(e->count, reconciles);
+	assert_int_equal(e->count, refusals);
+	assert_non_null(strstr(e->message, "Error creating: "));
 	assert_int_equal(store_count(f->sim.masters[0].store, kind_of_resource("events")), 1);
+}
+
+static void quota(struct fixture *f, SampanMaster__WriteRequest__Verb verb, const char *pods)
+{
+	bool deletes = verb == SAMPAN_MASTER__WRITE_REQUEST__VERB__DELETE;
+
+	writes_submit(f->sim.masters[0].writes,
+		      sim_request(&f->sim, verb, "resourcequotas", "default", deletes ? "q" : "",
+				  deletes ? NULL
+					  : arena_printf(&f->sim.arena,
+							 "{'metadata':{'name':'q'},'spec':{"
+							 "'hard':{'pods':'%s'}}}",
+							 pods)),
+		      5000, ignore, NULL);
+}
+
+static void test_tries_again_when_a_quota_goes(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before;
+
+	deciding_lead(f->deciding);
+	quota(f, SAMPAN_MASTER__WRITE_REQUEST__VERB__CREATE, "3");
+	create(f, "a", "bad");
+	run(f, 10000);
+	before = refusals;
+	quota(f, SAMPAN_MASTER__WRITE_REQUEST__VERB__DELETE, NULL);
+	run(f, 20);
+	assert_int_equal(refusals, before + 1);
+	/* The back-off begins anew: 50, 100, 200 ms. */
+	run(f, 500);
+	assert_int_equal(refusals, before + 4);
 }
 
 static void test_looks_again(void **state)
@@ -262,6 +315,7 @@ int main(void)
 		CASE(test_seeds_and_follows),
 		CASE(test_waits_for_its_plan),
 		CASE(test_backs_off_when_refused),
+		CASE(test_tries_again_when_a_quota_goes),
 		CASE(test_looks_again),
 		CASE(test_stops),
 	};

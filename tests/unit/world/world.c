@@ -210,9 +210,31 @@ static struct admission make_admission(struct world *w, struct arena *arena)
 				   .subresource = "" };
 }
 
+/* Objects of the quota's resource when the plan is applied. */
+static size_t count_with(struct world *w, const struct change_plan *p)
+{
+	size_t n = world_count(w, w->quota_resource);
+
+	for (size_t i = 0; i < p->message.n_operations; i++) {
+		const SampanStore__Operation *op = p->message.operations[i];
+
+		if (strcmp(op->key->resource, w->quota_resource) == 0 &&
+		    world_get(w, op->key->resource, op->key->namespace_, op->key->name) == NULL)
+			n++;
+	}
+	return n;
+}
+
 static int plan_create(struct world *w, struct change_plan *p, const struct kind *kind,
 		       ProtobufCMessage *message, struct status *st)
 {
+	if (w->quota_resource != NULL && strcmp(kind->resource, w->quota_resource) == 0 &&
+	    count_with(w, p) >= w->quota) {
+		status_set(st, -EPERM, "%s \"%s\" is forbidden: exceeded quota: q", kind->plural,
+			   message_metadata(message)->name);
+		return status_http(st, 403, "Forbidden");
+	}
+
 	struct admission a = make_admission(w, p->arena);
 	int rc = admit_create(&a, kind, message, st);
 
@@ -355,18 +377,13 @@ struct view world_view(struct world *w)
 			      .node_silence_ctx = w };
 }
 
-char *world_reconcile(struct world *w, const struct controller *c, const char *namespace,
-		      const char *name, bool events)
+/* Without events. */
+static char *print_shown(struct world *w, struct intents *intents)
 {
-	struct view v = world_view(w);
-	struct intents intents, shown;
+	struct intents shown;
 
-	intents_init(&intents, &w->arena);
-	c->reconcile(&v, (struct key){ namespace, name }, &intents);
-	if (events)
-		return intents_print(&intents, &w->arena);
 	intents_init(&shown, &w->arena);
-	for (struct intent *i = intents.first, *next; i != NULL; i = next) {
+	for (struct intent *i = intents->first, *next; i != NULL; i = next) {
 		next = i->next;
 		if (i->type == INTENT_EVENT)
 			continue;
@@ -375,6 +392,36 @@ char *world_reconcile(struct world *w, const struct controller *c, const char *n
 		shown.last = &i->next;
 	}
 	return intents_print(&shown, &w->arena);
+}
+
+char *world_reconcile(struct world *w, const struct controller *c, const char *namespace,
+		      const char *name, bool events)
+{
+	struct view v = world_view(w);
+	struct intents intents;
+
+	intents_init(&intents, &w->arena);
+	c->reconcile(&v, (struct key){ namespace, name }, &intents);
+	return events ? intents_print(&intents, &w->arena) : print_shown(w, &intents);
+}
+
+char *world_refused(struct world *w, const struct controller *c, const char *namespace,
+		    const char *name, size_t n)
+{
+	struct view v = world_view(w);
+	struct intents plan, intents;
+	struct refusal refusal = { .message = "pods \"x\" is forbidden: exceeded quota: q" };
+
+	intents_init(&plan, &w->arena);
+	c->reconcile(&v, (struct key){ namespace, name }, &plan);
+	for (const struct intent *i = plan.first; i != NULL && refusal.intent == NULL; i = i->next)
+		if (i->type == INTENT_CREATE && refusal.creates_before++ == n)
+			refusal.intent = i;
+	assert_non_null(refusal.intent);
+	refusal.creates_before = n;
+	intents_init(&intents, &w->arena);
+	c->refused(&v, (struct key){ namespace, name }, &refusal, &intents);
+	return print_shown(w, &intents);
 }
 
 static int plan_bind(struct world *w, struct change_plan *p, const struct intent *i,
@@ -394,38 +441,42 @@ static int plan_bind(struct world *w, struct change_plan *p, const struct intent
 	return rc;
 }
 
-int world_apply(struct world *w, const struct intents *intents, struct status *st)
+static int plan_intent(struct world *w, struct change_plan *p, const struct intent *i,
+		       struct status *st)
+{
+	switch (i->type) {
+	case INTENT_CREATE:
+		return plan_create(w, p, kind_of_resource(i->resource), i->message, st);
+	case INTENT_UPDATE:
+		return plan_update(w, p, i->base, i->message, "", st);
+	case INTENT_UPDATE_STATUS:
+		return plan_update(w, p, i->base, i->message, "status", st);
+	case INTENT_FINALIZE:
+		return plan_update(w, p, i->base, i->message, "finalize", st);
+	case INTENT_DELETE:
+		return plan_delete(w, p, i->base, i->grace_s, i->propagation, st);
+	case INTENT_BIND:
+		return plan_bind(w, p, i, st);
+	case INTENT_EVENT:
+		return 0;
+	}
+	return 0;
+}
+
+/* *ret_refused is the intent that was refused, if one was. */
+static int apply(struct world *w, const struct intents *intents, const struct intent **ret_refused,
+		 struct status *st)
 {
 	struct change_plan plan;
 
 	plan_begin(&plan, &w->arena);
 	for (const struct intent *i = intents->first; i != NULL; i = i->next) {
-		int rc = 0;
+		int rc = plan_intent(w, &plan, i, st);
 
-		switch (i->type) {
-		case INTENT_CREATE:
-			rc = plan_create(w, &plan, kind_of_resource(i->resource), i->message, st);
-			break;
-		case INTENT_UPDATE:
-			rc = plan_update(w, &plan, i->base, i->message, "", st);
-			break;
-		case INTENT_UPDATE_STATUS:
-			rc = plan_update(w, &plan, i->base, i->message, "status", st);
-			break;
-		case INTENT_FINALIZE:
-			rc = plan_update(w, &plan, i->base, i->message, "finalize", st);
-			break;
-		case INTENT_DELETE:
-			rc = plan_delete(w, &plan, i->base, i->grace_s, i->propagation, st);
-			break;
-		case INTENT_BIND:
-			rc = plan_bind(w, &plan, i, st);
-			break;
-		case INTENT_EVENT:
-			break;
-		}
-		if (rc < 0)
+		if (rc < 0) {
+			*ret_refused = i;
 			return rc;
+		}
 	}
 
 	/* Two writes of one object in one plan would undo each other. */
@@ -444,19 +495,45 @@ int world_apply(struct world *w, const struct intents *intents, struct status *s
 	return 0;
 }
 
+int world_apply(struct world *w, const struct intents *intents, struct status *st)
+{
+	const struct intent *refused;
+
+	return apply(w, intents, &refused, st);
+}
+
+/* As the driver does it: what the controller says to a refusal is a plan of its own. */
+static int answer(struct world *w, const struct controller *c, struct view *v, struct key key,
+		  const struct intents *plan, const struct intent *refused, struct status *st)
+{
+	struct refusal refusal = { .intent = refused, .message = st->message };
+	struct intents intents;
+
+	if (w->quota_resource == NULL || c->refused == NULL)
+		return st->rc;
+	w->refusals++;
+	for (const struct intent *i = plan->first; i != refused; i = i->next)
+		refusal.creates_before += i->type == INTENT_CREATE;
+	intents_init(&intents, v->arena);
+	c->refused(v, key, &refusal, &intents);
+	return apply(w, &intents, &refused, st);
+}
+
 static bool run(struct world *w, const struct controller *c, struct key key, int64_t *again_ns)
 {
 	struct arena arena;
 	struct view v = world_view(w);
 	struct intents intents;
-	struct status st = { 0 };
+	const struct intent *refused;
+	auto_with(status_fini) struct status st = { 0 };
 	uint64_t before = store_revision(w->store);
 
 	arena_init(&arena, 0);
 	v.arena = &arena;
 	intents_init(&intents, &arena);
 	c->reconcile(&v, key, &intents);
-	if (world_apply(w, &intents, &st) < 0)
+	if (apply(w, &intents, &refused, &st) < 0 &&
+	    answer(w, c, &v, key, &intents, refused, &st) < 0)
 		fail_msg("%s %s/%s: %s\n%s", c->name, key.namespace, key.name, st.message,
 			 intents_print(&intents, &arena));
 	if (intents.again_ns != 0 && (*again_ns == 0 || intents.again_ns < *again_ns))

@@ -19,6 +19,10 @@ struct world {
 	/* Of every node: how long it has been silent; nodes by name, NULL ends. */
 	const char *silent_node;
 	int64_t silence_ms;
+	/* Creates of controllers are refused (403) when there are so many objects of that resource;
+	 * NULL: never. What controllers say to a refusal is applied, too. */
+	const char *quota_resource;
+	size_t quota, refusals;
 	size_t writes; /* Plans applied. */
 };
 
@@ -47,6 +51,9 @@ struct view world_view(struct world *w);
 /* What one reconcile intends, as text (events left out unless events is set). */
 char *world_reconcile(struct world *w, const struct controller *c, const char *namespace,
 		      const char *name, bool events);
+/* The same for the plan of that reconcile when its create number n (from 0) is refused. */
+char *world_refused(struct world *w, const struct controller *c, const char *namespace,
+		    const char *name, size_t n);
 /* Applies intents the way the leader does: admission, then one plan. 0, or what was refused. */
 int world_apply(struct world *w, const struct intents *intents, struct status *st);
 /* Runs all controllers on everything, again and again, until nothing changes; then the earliest
