@@ -145,7 +145,7 @@ static const struct kind_subresource networking_v1_service_cidr_subs[] = {
 };
 static const struct kind_subresource policy_v1_pod_disruption_budget_subs[] = {
 	SUB("status", "policy", "v1", "PodDisruptionBudget", policy_v1__pod_disruption_budget,
-	CHANGE, false),
+	CHANGE, true),
 };
 static const struct kind_subresource storage_v1_volume_attachment_subs[] = {
 	SUB("status", "storage.k8s.io", "v1", "VolumeAttachment", storage_v1__volume_attachment,
@@ -303,7 +303,7 @@ const struct kind kinds_all[] = {
 	GROUP("policy", "v1", PodDisruptionBudget, "poddisruptionbudget", "poddisruptionbudgets",
 		policy_v1__pod_disruption_budget,
 		.short_names = NAMES("pdb"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_GENERATION | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_GENERATION | KIND_STATUS,
 		SUBRESOURCES(policy_v1_pod_disruption_budget_subs)),
 
 	GROUP("rbac.authorization.k8s.io", "v1", ClusterRoleBinding, "clusterrolebinding", "clusterrolebindings",

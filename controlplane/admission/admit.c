@@ -33,6 +33,7 @@ static const struct strategy *const strategies[] = {
 	&strategy_service_account,
 	&strategy_pod_template,
 	&strategy_priority_class,
+	&strategy_disruption_budget,
 	&strategy_certificate_request,
 	&strategy_controller_revision,
 	&strategy_persistent_volume,

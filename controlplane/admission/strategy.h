@@ -39,6 +39,8 @@ extern const struct strategy strategy_pod, strategy_service, strategy_namespace,
 	strategy_ingress, strategy_ingress_class, strategy_network_policy,
 	strategy_persistent_volume, strategy_persistent_volume_claim, strategy_storage_class;
 
+extern const struct strategy strategy_disruption_budget;
+
 /* 403 `pods "x" is forbidden: ...` */
 int forbid(struct status *st, const struct kind *kind, const char *name, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

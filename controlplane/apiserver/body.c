@@ -45,11 +45,18 @@ static int validation_of(struct request *r, enum field_validation *ret_validatio
 	return 0;
 }
 
+/* Old clients evict with the version that had the same message before. */
+static bool is_older_eviction(const char *kind, const char *read_version)
+{
+	return strcmp(kind, "Eviction") == 0 && strcmp(read_version, "policy/v1beta1") == 0;
+}
+
 /* What the body says it is must be what the path says. Both may be left out. */
 static int type_check(const char *api_version, const char *kind, const char *read_version,
 		      const char *read_kind, struct status *st)
 {
-	if (read_version != NULL && *read_version != 0 && strcmp(read_version, api_version) != 0)
+	if (read_version != NULL && *read_version != 0 && strcmp(read_version, api_version) != 0 &&
+	    !is_older_eviction(kind, read_version))
 		return status_set(
 			st, -EBADMSG,
 			"the API version in the data (%.256s) does not match the expected "

@@ -64,7 +64,8 @@ static void on_written(void *ctx, const void *write_response)
 	for (size_t i = 0; i < w->n_warnings; i++)
 		add_warning(r, w->warnings[i]);
 	if (w->code >= 400) {
-		if (w->code == 429 || w->code == 503 || w->code == 504)
+		/* A budget that says no will not say yes because somebody repeats the question. */
+		if ((w->code == 429 && !is_action(r)) || w->code == 503 || w->code == 504)
 			exchange_add_header(r->x, "Retry-After", "1");
 		respond_packed_status(r, w->code, bytes_of(w->status.data, w->status.len));
 	} else if (is_action(r) || !w->has_object) {

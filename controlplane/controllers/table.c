@@ -3,6 +3,7 @@
 #include "controlplane/controllers/controller.h"
 
 extern const struct controller controller_builtin;
+extern const struct controller controller_disruption;
 extern const struct controller controller_namespace;
 extern const struct controller controller_replicaset;
 extern const struct controller controller_replicationcontroller;
@@ -17,6 +18,7 @@ extern const struct controller controller_events;
 
 const struct controller *const controllers[] = {
 	&controller_builtin,
+	&controller_disruption,
 	&controller_namespace,
 	&controller_replicaset,
 	&controller_replicationcontroller,

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "common/api/kinds.h"
+#include "common/api/make.h"
 #include "common/api/message.h"
 #include "common/api/pack.h"
+#include "controlplane/admission/pod.h"
 #include "controlplane/trust/sealing.h"
 
 int refuse_missing(struct status *st, const struct kind *kind, const char *name)
@@ -219,8 +221,23 @@ int change_update(struct write_change *c, const struct object *old, ProtobufCMes
 	return rc;
 }
 
-int change_delete(struct write_change *c, const struct object *old, const ProtobufCMessage *options,
-		  struct status *st)
+/* Says of a pod why it goes. */
+static void set_evicted(struct write_change *c, ProtobufCMessage *message)
+{
+	CoreV1__Pod *pod = (CoreV1__Pod *)message;
+
+	if (pod->status == NULL)
+		pod->status = make(c->arena, CoreV1__PodStatus, core_v1__pod_status);
+
+	CoreV1__PodCondition *condition = pod_set_condition(
+		c->arena, pod->status, "DisruptionTarget", "True", c->context->now_ns);
+
+	condition->reason = arena_strdup(c->arena, "EvictionByEvictionAPI");
+	condition->message = arena_strdup(c->arena, "Eviction API: evicting");
+}
+
+static int delete_admitted(struct write_change *c, const struct object *old,
+			   const ProtobufCMessage *options, bool evicted, struct status *st)
 {
 	struct object *held = object_ref(old);
 	struct admission_reader reader;
@@ -239,12 +256,26 @@ int change_delete(struct write_change *c, const struct object *old, const Protob
 		c->changed = c->removed = false;
 		if (outcome == DELETE_REMOVES)
 			change_remove(c, held);
-		else if (outcome == DELETE_MARKS)
+		else if (outcome == DELETE_MARKS && evicted)
+			set_evicted(c, message);
+		if (outcome == DELETE_MARKS)
 			rc = change_put(c, held->kind, held, held->namespace, held->name, message,
 					a.claims, a.n_claims, st);
 	}
 	object_unref(held);
 	return rc;
+}
+
+int change_delete(struct write_change *c, const struct object *old, const ProtobufCMessage *options,
+		  struct status *st)
+{
+	return delete_admitted(c, old, options, false, st);
+}
+
+int change_evict(struct write_change *c, const struct object *pod, const ProtobufCMessage *options,
+		 struct status *st)
+{
+	return delete_admitted(c, pod, options, true, st);
 }
 
 int change_binding(struct write_change *c, const struct object *pod, const CoreV1__Binding *binding,

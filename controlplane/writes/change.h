@@ -52,6 +52,9 @@ int change_update(struct write_change *c, const struct object *old, ProtobufCMes
 /* options is a MetaV1__DeleteOptions or NULL. */
 int change_delete(struct write_change *c, const struct object *old, const ProtobufCMessage *options,
 		  struct status *st);
+/* The same of a pod that is evicted: until it is gone it has the condition that says so. */
+int change_evict(struct write_change *c, const struct object *pod, const ProtobufCMessage *options,
+		 struct status *st);
 /* The pod as it will be when bound; put it with change_put(). */
 int change_binding(struct write_change *c, const struct object *pod, const CoreV1__Binding *binding,
 		   ProtobufCMessage **ret_message, struct status *st);

@@ -10,7 +10,6 @@
 #include "proto/k8s/autoscaling_v1.pb-c.h"
 #include "proto/k8s/certificates_v1.pb-c.h"
 #include "proto/k8s/core_v1.pb-c.h"
-#include "proto/k8s/policy_v1.pb-c.h"
 
 static int unsupported(struct status *st, const struct object *o, const char *subresource)
 {
@@ -19,7 +18,7 @@ static int unsupported(struct status *st, const struct object *o, const char *su
 	return status_http(st, 405, "MethodNotAllowed");
 }
 
-/* --- Pods: binding and eviction --------------------------------------------------- */
+/* --- Binding ---------------------------------------------------------------------- */
 
 static int create_binding(struct write_change *c, const struct object *o,
 			  const CoreV1__Binding *binding, struct status *st)
@@ -44,20 +43,13 @@ int pod_bind(struct write_change *c, const struct object *o, const char *node, s
 	return create_binding(c, o, &binding, st);
 }
 
-static int create_eviction(struct write_change *c, const struct object *o,
-			   const PolicyV1__Eviction *eviction, struct status *st)
-{
-	return change_delete(
-		c, o, eviction->deleteoptions != NULL ? &eviction->deleteoptions->base : NULL, st);
-}
-
 int subresource_create(struct write_change *c, const struct object *old, const char *subresource,
 		       ProtobufCMessage *body, struct status *st)
 {
 	if (body->descriptor == &core_v1__binding__descriptor)
 		return create_binding(c, old, (const CoreV1__Binding *)body, st);
 	if (body->descriptor == &policy_v1__eviction__descriptor)
-		return create_eviction(c, old, (const PolicyV1__Eviction *)body, st);
+		return pod_evict(c, old, (const PolicyV1__Eviction *)body, st);
 	return unsupported(st, old, subresource);
 }
 
