@@ -67,10 +67,20 @@ static void shrink_unhealthy(struct rollout *r, int32_t limit)
 	}
 }
 
+/* What stays available: a set that was told to shrink and has not yet may still count more. */
+static int32_t available_to_stay(const struct rollout *r)
+{
+	int32_t n = 0;
+
+	for (size_t i = 0; i < r->n_sets; i++)
+		n += smaller(set_available(&r->sets[i]), set_replicas(&r->sets[i]));
+	return n;
+}
+
 /* Pods taken away as unhealthy were not among the available ones, so they do not count here. */
 static void shrink_old(struct rollout *r)
 {
-	int32_t room = rollout_available(r) - (r->replicas - r->unavailable);
+	int32_t room = available_to_stay(r) - (r->replicas - r->unavailable);
 
 	for (size_t i = 0; i < r->n_sets && room > 0; i++) {
 		struct set *set = &r->sets[i];

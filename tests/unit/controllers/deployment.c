@@ -17,6 +17,8 @@
 #include "proto/k8s/core_v1.pb-c.h"
 #include "tests/unit/world/world.h"
 
+extern const struct controller controller_deployment;
+
 static void setup(struct world *w)
 {
 	world_init(w);
@@ -302,6 +304,42 @@ static void scales_in_proportion(void **state)
 	assert_int_equal(count_pods(&w, "bad", false), 7);
 }
 
+/* A set that was told to shrink counts its pods a little later; they are not there to be taken away
+ * twice. */
+static void a_late_status_frees_nothing(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+	const char *limits = ",'strategy':{'rollingUpdate':{'maxSurge':1,'maxUnavailable':0}}";
+	struct list sets;
+	const char *plan;
+
+	setup(&w);
+	world_create(&w, deployment(&w, 4, "v1", limits), NULL);
+	settle_ready(&w);
+	world_update(&w, deployment(&w, 4, "v2", limits), "", NULL);
+	world_settle(&w);
+	play_nodes(&w, 1);
+	world_settle(&w);
+	play_nodes(&w, 0);
+	world_settle(&w);
+	assert_int_equal(count_pods(&w, "v1", false), 3);
+	assert_int_equal(count_pods(&w, "v2", false), 2);
+	sets = list_of(&w, "replicasets.apps");
+	for (size_t i = 0; i < sets.n; i++) {
+		int late = strcmp(image_of(&w, sets.items[i]), "v1") == 0 ? 5 : 2;
+
+		world_update(&w,
+			     arena_printf(&w.arena,
+					  "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':"
+					  "{'name':'%s','namespace':'default'},'status':{'replicas':%d,"
+					  "'readyReplicas':%d,'availableReplicas':%d}}",
+					  sets.items[i]->name, late, late, late),
+			     "status", NULL);
+	}
+	plan = world_reconcile(&w, &controller_deployment, "default", "web", true);
+	assert_non_null(strstr(plan, "from 3 to 2"));
+}
+
 static void keeps_so_many_old_sets(void **state)
 {
 	auto_with(world_fini) struct world w = { 0 };
@@ -331,6 +369,7 @@ int main(void)
 		cmocka_unit_test(recreate_waits_for_the_old),
 		cmocka_unit_test(paused_it_scales_only),
 		cmocka_unit_test(scales_in_proportion),
+		cmocka_unit_test(a_late_status_frees_nothing),
 		cmocka_unit_test(keeps_so_many_old_sets),
 	};
 
