@@ -569,7 +569,8 @@ void sim_run(struct sim *sim, uint64_t us)
 {
 	uint64_t end_ns = sim->now_ns + us * 1000;
 
-	while (sim->now_ns < end_ns) {
+	sim->interrupted = false;
+	while (sim->now_ns < end_ns && !sim->interrupted) {
 		uint64_t step = step_ns(sim);
 
 		sim->now_ns += step < end_ns - sim->now_ns ? step : end_ns - sim->now_ns;
@@ -635,44 +636,85 @@ void sim_fini(struct sim *sim)
 	arena_fini(&sim->arena);
 }
 
-SampanMaster__WriteRequest *sim_request(struct sim *sim, SampanMaster__WriteRequest__Verb verb,
-					const char *resource, const char *namespace,
-					const char *name, const char *json)
+static struct arena *requests_of(struct sim *sim)
 {
-	SampanMaster__WriteRequest *r = arena_new(&sim->arena, SampanMaster__WriteRequest);
-	const struct kind *kind = kind_of_resource(resource);
-	struct status st = { 0 };
-	void *message;
+	return sim->requests != NULL ? sim->requests : &sim->arena;
+}
+
+static SampanMaster__WriteRequest *request_new(struct sim *sim,
+					       SampanMaster__WriteRequest__Verb verb,
+					       const char *resource, const char *namespace,
+					       const char *name)
+{
+	struct arena *a = requests_of(sim);
+	SampanMaster__WriteRequest *r = arena_new(a, SampanMaster__WriteRequest);
 
 	sampan_master__write_request__init(r);
 	r->has_verb = true;
 	r->verb = verb;
-	r->resource = arena_strdup(&sim->arena, resource);
-	r->namespace_ = arena_strdup(&sim->arena, namespace);
-	r->name = arena_strdup(&sim->arena, name);
+	r->resource = arena_strdup(a, resource);
+	r->namespace_ = arena_strdup(a, namespace);
+	r->name = arena_strdup(a, name);
 	r->field_validation = (char *)"Strict";
-	if (json == NULL)
-		return r;
+	return r;
+}
 
-	char *text = arena_strdup(&sim->arena, json);
+static char *json_text(struct arena *a, const char *json)
+{
+	char *text = arena_strdup(a, json);
 
 	for (char *c = text; *c != '\0'; c++)
 		if (*c == '\'')
 			*c = '"';
-	r->has_body = true;
-	if (verb == SAMPAN_MASTER__WRITE_REQUEST__VERB__PATCH) {
-		r->has_patch_type = true;
-		r->patch_type = SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__MERGE_PATCH;
-		r->body = (ProtobufCBinaryData){ strlen(text), (uint8_t *)text };
-		return r;
-	}
-	if (json_read_message(kind->descriptor, bytes_str(text), &sim->arena, NULL, &message, &st) <
+	return text;
+}
+
+static void set_body(struct sim *sim, SampanMaster__WriteRequest *r,
+		     const ProtobufCMessageDescriptor *descriptor, const char *json)
+{
+	struct arena *a = requests_of(sim);
+	struct status st = { 0 };
+	void *message;
+
+	if (json_read_message(descriptor, bytes_str(json_text(a, json)), a, NULL, &message, &st) <
 	    0)
 		fail_msg("%s: %s", json, st.message);
 
-	struct bytes packed = pack_message_in(&sim->arena, message);
+	struct bytes packed = pack_message_in(a, message);
 
+	r->has_body = true;
 	r->body = (ProtobufCBinaryData){ packed.len, (uint8_t *)packed.data };
+}
+
+SampanMaster__WriteRequest *sim_request(struct sim *sim, SampanMaster__WriteRequest__Verb verb,
+					const char *resource, const char *namespace,
+					const char *name, const char *json)
+{
+	SampanMaster__WriteRequest *r = request_new(sim, verb, resource, namespace, name);
+
+	if (json != NULL && verb == SAMPAN_MASTER__WRITE_REQUEST__VERB__PATCH) {
+		char *text = json_text(requests_of(sim), json);
+
+		r->has_patch_type = true;
+		r->patch_type = SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__MERGE_PATCH;
+		r->has_body = true;
+		r->body = (ProtobufCBinaryData){ strlen(text), (uint8_t *)text };
+	} else if (json != NULL) {
+		set_body(sim, r, kind_of_resource(resource)->descriptor, json);
+	}
+	return r;
+}
+
+SampanMaster__WriteRequest *sim_request_of(struct sim *sim, const char *subresource,
+					   const char *resource, const char *namespace,
+					   const char *name, const char *json)
+{
+	SampanMaster__WriteRequest *r = request_new(sim, SAMPAN_MASTER__WRITE_REQUEST__VERB__CREATE,
+						    resource, namespace, name);
+
+	r->subresource = arena_strdup(requests_of(sim), subresource);
+	set_body(sim, r, kind_subresource(kind_of_resource(resource), subresource)->descriptor,
+		 json);
 	return r;
 }
 

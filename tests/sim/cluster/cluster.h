@@ -99,12 +99,17 @@ struct sim {
 	int leader; /* Index, or -1. */
 	struct sim_message *messages;
 	struct arena arena;
+	/* Where requests are built; NULL: in arena. */
+	struct arena *requests;
+	/* Set by a test while time passes: sim_run() comes back early. */
+	bool interrupted;
 };
 
 void sim_init(struct sim *sim, uint64_t seed, const struct sim_options *options);
 void sim_fini(struct sim *sim);
 
-/* Let microseconds pass, in steps of at most one millisecond (longer with leap). */
+/* Let microseconds pass, in steps of at most one millisecond (longer with leap), or until
+ * somebody interrupts. */
 void sim_run(struct sim *sim, uint64_t us);
 /* Until fn(ctx) or fail after virtual seconds. */
 void sim_until(struct sim *sim, bool (*fn)(struct sim *sim, void *ctx), void *ctx, unsigned seconds,
@@ -125,10 +130,14 @@ void sim_crash(struct sim *sim, unsigned master);
 void sim_restart(struct sim *sim, unsigned master);
 
 unsigned sim_draw(struct sim *sim, unsigned below);
-/* A request in the sim's arena; json is the body (' for "), NULL: none. */
+/* A request in the sim's arena of requests; json is the body (' for "), NULL: none. */
 SampanMaster__WriteRequest *sim_request(struct sim *sim, SampanMaster__WriteRequest__Verb verb,
 					const char *resource, const char *namespace,
 					const char *name, const char *json);
+/* A create of a subresource (eviction, binding). */
+SampanMaster__WriteRequest *sim_request_of(struct sim *sim, const char *subresource,
+					   const char *resource, const char *namespace,
+					   const char *name, const char *json);
 /* The object on a master, or NULL. */
 const struct object *sim_get(struct sim *sim, unsigned master, const char *resource,
 			     const char *namespace, const char *name);

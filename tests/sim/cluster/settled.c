@@ -10,7 +10,7 @@
 #include "proto/k8s/apps_v1.pb-c.h"
 #include "proto/k8s/core_v1.pb-c.h"
 #include "proto/k8s/discovery_v1.pb-c.h"
-#include "tests/sim/cluster/chaos.h"
+#include "tests/sim/cluster/oracle.h"
 
 struct look {
 	struct chaos *chaos;
@@ -69,14 +69,41 @@ static bool look_at_node(void *ctx, const struct object *o)
 	return true;
 }
 
+struct taken {
+	uint16_t port;
+	unsigned n;
+};
+
+static bool count_port(void *ctx, const struct object *o)
+{
+	struct taken *t = ctx;
+	const struct pod_facts *f = o->facts.pod;
+
+	t->n += f->scheduled && f->n_host_ports > 0 && f->host_ports[0].port == t->port &&
+		f->phase != PHASE_FAILED && f->phase != PHASE_SUCCEEDED;
+	return true;
+}
+
+/* Its port is taken on every node. */
+static bool waits_for_port(struct look *l, const struct object *o)
+{
+	struct taken taken = { 0 };
+
+	if (o->facts.pod->n_host_ports == 0)
+		return false;
+	taken.port = o->facts.pod->host_ports[0].port;
+	store_walk(l->store, o->kind, NULL, NULL, NULL, count_port, &taken);
+	return taken.n >= l->chaos->agents.n;
+}
+
 static bool look_at_pod(void *ctx, const struct object *o)
 {
 	const struct pod_facts *pod = o->facts.pod;
 
-	if (pod->phase == PHASE_FAILED)
+	if (pod->phase == PHASE_FAILED || pod->phase == PHASE_SUCCEEDED)
 		return true;
 	if (!pod->scheduled)
-		return wrong(ctx, o, "waits for a node");
+		return waits_for_port(ctx, o) ? true : wrong(ctx, o, "waits for a node");
 	return pod->ready ? true : wrong(ctx, o, "is not ready");
 }
 
@@ -258,7 +285,7 @@ const char *settled_why_not(struct chaos *c)
 		l.count = 0;
 		store_walk(l.store, kind_of_resource(looks[i].resource), NULL, NULL, NULL,
 			   looks[i].look, &l);
-		if (i == 0 && l.wrong == NULL && l.count != NODES)
+		if (i == 0 && l.wrong == NULL && l.count != c->agents.n)
 			l.wrong = "nodes are missing";
 		arena_reset(&l.arena);
 	}
