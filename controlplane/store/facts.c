@@ -16,6 +16,7 @@ enum {
 	KIND_SPEC = 2,
 	KIND_STATUS_FIELD = 3,
 
+	META_NAME = 1,
 	META_GENERATE_NAME = 2,
 	META_UID = 5,
 	META_GENERATION = 7,
@@ -39,6 +40,7 @@ enum {
 	TIME_NANOS = 2,
 	QUANTITY_TEXT = 1,
 
+	POD_VOLUMES = 1,
 	POD_CONTAINERS = 2,
 	POD_NODE_NAME = 10,
 	POD_HOST_NETWORK = 11,
@@ -49,6 +51,12 @@ enum {
 	POD_OVERHEAD = 32,
 	AFFINITY_SHUNS = 3,
 	SHUNS_REQUIRED = 1,
+
+	VOLUME_NAME = 1,
+	VOLUME_SOURCE = 2,
+	SOURCE_CLAIM = 10,
+	SOURCE_EPHEMERAL = 29,
+	CLAIM_NAME = 1,
 
 	CONTAINER_PORTS = 6,
 	CONTAINER_RESOURCES = 8,
@@ -84,6 +92,8 @@ enum {
 	CONDITION_SINCE = 4,
 };
 
+/* Name of a pod, a dash, name of a volume. */
+#define EPHEMERAL_NAME_MAX 512
 #define MAX_NS_SECONDS (INT64_MAX / 1000000000 - 1)
 
 void *pen_take(struct pen *pen, size_t size)
@@ -378,6 +388,58 @@ static void read_host_ports(struct pen *pen, struct bytes spec, struct pod_facts
 	pod->n_host_ports = n;
 }
 
+/* The claim a volume stands for, or nothing. An ephemeral volume's is named after its pod. */
+static const char *read_claim(struct pen *pen, struct bytes volume, struct bytes pod)
+{
+	struct bytes source = wire_find(volume, VOLUME_SOURCE);
+	struct bytes name = wire_find(wire_find(source, SOURCE_CLAIM), CLAIM_NAME);
+	char text[EPHEMERAL_NAME_MAX];
+
+	if (name.len > 0)
+		return pen_str(pen, name);
+	if (wire_find(source, SOURCE_EPHEMERAL).len == 0)
+		return NULL;
+	name = wire_find(volume, VOLUME_NAME);
+
+	if (pod.len + 1 + name.len > sizeof(text))
+		return NULL;
+	memcpy(text, pod.data, pod.len);
+	text[pod.len] = '-';
+	memcpy(text + pod.len + 1, name.data, name.len);
+	return pen_str(pen, bytes_of(text, pod.len + 1 + name.len));
+}
+
+static void read_claims(struct pen *pen, struct bytes spec, struct bytes name,
+			struct pod_facts *pod)
+{
+	struct pen counting = { 0 };
+	struct wire w = wire_of(spec);
+	struct wire_field f;
+	size_t n = 0;
+
+	while (wire_next(&w, &f))
+		n += f.number == POD_VOLUMES && f.type == WIRE_BYTES &&
+		     read_claim(&counting, f.bytes, name) != NULL;
+	if (n == 0)
+		return;
+
+	const char **claims = pen_take(pen, (n + 1) * sizeof(*claims));
+
+	n = 0;
+	w = wire_of(spec);
+	while (wire_next(&w, &f)) {
+		const char *claim = f.number == POD_VOLUMES && f.type == WIRE_BYTES
+					    ? read_claim(pen, f.bytes, name)
+					    : NULL;
+
+		if (claims != NULL && claim != NULL)
+			claims[n++] = claim;
+	}
+	if (claims != NULL)
+		claims[n] = NULL;
+	pod->claims = claims;
+}
+
 /* --- Pods and nodes ------------------------------------------------------------- */
 
 static enum pod_phase read_phase(struct bytes text)
@@ -478,6 +540,8 @@ static const struct pod_facts *read_pod(struct pen *pen, const struct object *o)
 	struct pod_facts read = { .object = o };
 
 	read_pod_spec(pen, wire_find(o->packed, KIND_SPEC), &read);
+	read_claims(pen, wire_find(o->packed, KIND_SPEC),
+		    wire_find(wire_find(o->packed, KIND_METADATA), META_NAME), &read);
 	read_pod_status(pen, wire_find(o->packed, KIND_STATUS_FIELD), &read);
 	read.deletion_cost = read_deletion_cost(wire_find(o->packed, KIND_METADATA));
 	if (pod != NULL)

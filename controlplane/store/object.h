@@ -61,6 +61,8 @@ struct pod_facts {
 	int64_t cpu_milli, memory_bytes, ephemeral_bytes;
 	const struct host_port *host_ports;
 	size_t n_host_ports;
+	/* PersistentVolumeClaims its volumes name, ended by NULL; NULL: none. */
+	const char *const *claims;
 };
 
 struct host_port {

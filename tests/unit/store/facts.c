@@ -221,10 +221,35 @@ static void test_any_bytes(void **state)
 	entry_fini(&e);
 }
 
+static void test_claims(void **state)
+{
+	struct entry e;
+
+	entry_init(&e);
+
+	struct object *o = object_of(
+		&e, "pods",
+		"{'metadata':{'name':'x'},'spec':{'volumes':[{'name':'a','persistentVolumeClaim':{"
+		"'claimName':'data-0'}},{'name':'b','emptyDir':{}},{'name':'scratch','ephemeral':{"
+		"'volumeClaimTemplate':{'spec':{'accessModes':['ReadWriteOnce']}}}}]}}");
+
+	assert_string_equal(o->facts.pod->claims[0], "data-0");
+	assert_string_equal(o->facts.pod->claims[1], "x-scratch");
+	assert_null(o->facts.pod->claims[2]);
+	object_unref(o);
+
+	o = object_of(&e, "pods",
+		      "{'metadata':{'name':'x'},'spec':{'volumes':[{'name':'b','emptyDir':{}}]}}");
+	assert_null(o->facts.pod->claims);
+	object_unref(o);
+	entry_fini(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_metadata),  cmocka_unit_test(test_pod_requests),
+		cmocka_unit_test(test_metadata),
+		cmocka_unit_test(test_claims),  cmocka_unit_test(test_pod_requests),
 		cmocka_unit_test(test_pod),       cmocka_unit_test(test_node),
 		cmocka_unit_test(test_any_bytes),
 	};
