@@ -5,15 +5,12 @@
 
 #include "common/api/pack.h"
 #include "common/api/resources.h"
+#include "common/api/storage_names.h"
 #include "common/base/cleanup.h"
 #include "controlplane/admission/pod_spec.h"
 #include "controlplane/admission/storage.h"
 #include "controlplane/admission/strategy.h"
 #include "proto/k8s/storage_v1.pb-c.h"
-
-static const char class_annotation[] = "volume.beta.kubernetes.io/storage-class";
-static const char default_annotation[] = "storageclass.kubernetes.io/is-default-class";
-static const char default_annotation_beta[] = "storageclass.beta.kubernetes.io/is-default-class";
 
 /* --- What volumes and claims share ------------------------------------------------- */
 
@@ -125,8 +122,8 @@ struct default_search {
 
 bool storage_class_is_default(const StorageV1__StorageClass *class)
 {
-	return text_is(meta_annotation(class->metadata, default_annotation), "true") ||
-	       text_is(meta_annotation(class->metadata, default_annotation_beta), "true");
+	return text_is(meta_annotation(class->metadata, DEFAULT_CLASS), "true") ||
+	       text_is(meta_annotation(class->metadata, BETA_DEFAULT_CLASS), "true");
 }
 
 static const StorageV1__StorageClass *class_of(const struct object *o, struct arena *arena)
@@ -158,7 +155,7 @@ static void fill_class(struct admission *a, CoreV1__PersistentVolumeClaim *claim
 	struct default_search s = { .arena = a->arena };
 
 	if (claim->spec->storageclassname != NULL ||
-	    meta_annotation(claim->metadata, class_annotation) != NULL)
+	    meta_annotation(claim->metadata, BETA_STORAGE_CLASS) != NULL)
 		return;
 	a->reader->walk(a->reader->ctx, class_kind(), "", on_class, &s);
 	if (s.name != NULL)
@@ -241,8 +238,8 @@ static void check_claim_update(struct checks *c, const CoreV1__PersistentVolumeC
 			       const CoreV1__PersistentVolumeClaim *was)
 {
 	const struct field *f = FIELD(NULL, "spec");
-	const char *new_class = meta_annotation(claim->metadata, class_annotation);
-	const char *old_class = meta_annotation(was->metadata, class_annotation);
+	const char *new_class = meta_annotation(claim->metadata, BETA_STORAGE_CLASS);
+	const char *old_class = meta_annotation(was->metadata, BETA_STORAGE_CLASS);
 	CoreV1__PersistentVolumeClaimSpec a = *claim->spec, b = *was->spec;
 	bool bound = text_is(was->status ? was->status->phase : NULL, "Bound");
 
@@ -257,7 +254,7 @@ static void check_claim_update(struct checks *c, const CoreV1__PersistentVolumeC
 	}
 	if (new_class != NULL || old_class != NULL)
 		check_unchanged(
-			c, KEY(FIELD(FIELD(NULL, "metadata"), "annotations"), class_annotation),
+			c, KEY(FIELD(FIELD(NULL, "metadata"), "annotations"), BETA_STORAGE_CLASS),
 			text_is(new_class, text_of(old_class)), "field is immutable");
 	check_unchanged(c, f, message_equal(&a, &b),
 			"spec is immutable after creation except resources.requests and "

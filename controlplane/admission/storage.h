@@ -1,15 +1,9 @@
-/* What other parts of admission need to know of claims (private to this folder,
- * but for the names of the finalizers). */
+/* What other parts of admission need to know of claims (private to this folder). */
 #pragma once
 
 #include "controlplane/admission/checks.h"
 #include "proto/k8s/core_v1.pb-c.h"
 #include "proto/k8s/storage_v1.pb-c.h"
-
-/* Set on every claim and every volume when it is made; taken by the controllers once nobody uses
- * it. */
-#define PVC_PROTECTION "kubernetes.io/pvc-protection"
-#define PV_PROTECTION "kubernetes.io/pv-protection"
 
 /* Of a claim, of a StatefulSet's claim template and of an ephemeral volume; f names the spec. */
 void check_claim_spec(struct checks *c, const struct field *f,

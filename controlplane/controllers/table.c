@@ -15,6 +15,11 @@ extern const struct controller controller_garbage;
 extern const struct controller controller_nodelifecycle;
 extern const struct controller controller_podgc;
 extern const struct controller controller_events;
+extern const struct controller controller_ephemeral_volumes;
+extern const struct controller controller_local_path;
+extern const struct controller controller_pv_protection;
+extern const struct controller controller_pvc_protection;
+extern const struct controller controller_volume_binder;
 
 const struct controller *const controllers[] = {
 	&controller_builtin,
@@ -30,5 +35,10 @@ const struct controller *const controllers[] = {
 	&controller_nodelifecycle,
 	&controller_podgc,
 	&controller_events,
+	&controller_ephemeral_volumes,
+	&controller_local_path,
+	&controller_pv_protection,
+	&controller_pvc_protection,
+	&controller_volume_binder,
 	NULL,
 };

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/api/resources.h"
+#include "common/api/storage_names.h"
 #include "controlplane/apiserver/columns/cells.h"
 #include "proto/k8s/storage_v1.pb-c.h"
 
@@ -68,7 +69,7 @@ static void cell_modes(struct cells *c, char *const *modes, size_t n)
 static void cell_class(struct cells *c, const void *message, const char *name)
 {
 	const MetaV1__ObjectMeta *meta = meta_of(message);
-	const char *beta = meta_annotation(meta, "volume.beta.kubernetes.io/storage-class");
+	const char *beta = meta_annotation(meta, BETA_STORAGE_CLASS);
 
 	cell_text(c, beta != NULL ? beta : name);
 }
@@ -178,11 +179,8 @@ static void claim_mode(struct cells *c, const void *message)
 static void class_name(struct cells *c, const void *message)
 {
 	const MetaV1__ObjectMeta *meta = meta_of(message);
-	bool chosen =
-		text_is(meta_annotation(meta, "storageclass.kubernetes.io/is-default-class"),
-			"true") ||
-		text_is(meta_annotation(meta, "storageclass.beta.kubernetes.io/is-default-class"),
-			"true");
+	bool chosen = text_is(meta_annotation(meta, DEFAULT_CLASS), "true") ||
+		      text_is(meta_annotation(meta, BETA_DEFAULT_CLASS), "true");
 
 	cell_printf(c, "%s%s", text_of(meta->name), chosen ? " (default)" : "");
 }
