@@ -9,6 +9,7 @@
  *   --start-ms 0  --stop-ms 0  --run-ms 1000        delays, "A" or "A-B": until a pod runs, until a deleted one is gone,
  *                    until a pod whose restartPolicy is not Always has succeeded
  *   --cpu 32  --memory-gib 256  --pods 110  --zones 0   what each node says it has
+ *   --usage-s 15  --used-milli 50  --used-mib 32        how often it tells of usage (0: never), and what a container uses
  *
  * Each process prints a line a second while something changes:
  *   hollow process=0 nodes=500 registered=500 pods=100 running=98 started=98 ended=0 puts=300
@@ -34,7 +35,7 @@
 
 enum {
 	PROCESSES_MAX = 64,
-	NODES_PER_PROCESS = 1000, /* libuv looks at every session's handle when it is woken. */
+	NODES_PER_PROCESS = 2500,
 	FILES_PER_NODE = 4,
 	FILES_BESIDE = 200,
 	OPENING_MAX = 24, /* Sessions that have begun and are not registered. */
@@ -280,6 +281,9 @@ static void read_option(struct settings *s, const char *name, const char *value)
 		{ "--memory-gib", &s->hollow.memory_gib, 1, 100000 },
 		{ "--pods", &s->hollow.pods, 1, 254 },
 		{ "--zones", &s->hollow.zones, 0, 1000 },
+		{ "--usage-s", &s->hollow.usage_s, 0, 3600 },
+		{ "--used-milli", &s->hollow.used_milli, 0, 1000000 },
+		{ "--used-mib", &s->hollow.used_mib, 0, 1000000 },
 	};
 	struct {
 		const char *name;
@@ -315,7 +319,8 @@ int main(int argc, char **argv)
 	struct settings s = { .prefix = "hollow",
 		.first = 1,
 		.count = 1000,
-		.hollow = { .run = { 1000, 1000 }, .cpu = 32, .memory_gib = 256, .pods = 110 } };
+		.hollow = { .run = { 1000, 1000 }, .cpu = 32, .memory_gib = 256, .pods = 110,
+			.usage_s = 15, .used_milli = 50, .used_mib = 32 } };
 	struct status st = { 0 };
 
 	for (int i = 1; i < argc; i += 2)

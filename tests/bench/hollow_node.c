@@ -37,6 +37,7 @@ struct hollow_node {
 	bool used[ADDRESSES];
 	unsigned next;
 	int64_t started_ns;
+	uint64_t usage_ms; /* When usage was told last. */
 };
 
 struct hollow_pod {
@@ -47,6 +48,7 @@ struct hollow_pod {
 	struct held_object *object;
 	enum hollow_state state;
 	bool ends; /* Its restartPolicy lets it end. */
+	size_t n_containers;
 	int64_t taken_ns, running_ns, ended_ns;
 	unsigned address; /* Index + 1; 0: none. */
 };
@@ -248,6 +250,7 @@ static void pod_put(struct hollow_node *n, struct held_object *o)
 		p->node = n;
 		p->taken_ns = wall_ns();
 		p->ends = !text_empty(pod->spec->restartpolicy) && !text_is(pod->spec->restartpolicy, "Always");
+		p->n_containers = pod->spec->n_containers;
 		map_put(&n->pods, o->uid, p);
 		h->n_pods++;
 		take_over(p, pod);
@@ -402,6 +405,60 @@ static void on_token(void *ctx, const char *uid, const char *audience, int64_t e
 {
 }
 
+static uint64_t about(long middle)
+{
+	uint64_t tenth = (uint64_t)middle / 10;
+
+	return (uint64_t)middle - tenth + source_random_below(&system_source, 2 * tenth + 1);
+}
+
+static SampanNode__PodUsage *pod_usage(const struct hollow_pod *p, struct arena *a)
+{
+	const struct hollow_options *o = &p->node->hollow->options;
+	SampanNode__PodUsage *u = arena_new(a, SampanNode__PodUsage);
+
+	sampan_node__pod_usage__init(u);
+	u->uid = arena_strdup(a, p->object->uid);
+	make_set(u, window_ms, (uint32_t)o->usage_s * 1000);
+	for (size_t i = 0; i < p->n_containers; i++) {
+		SampanNode__ContainerUsage *c = arena_new(a, SampanNode__ContainerUsage);
+
+		sampan_node__container_usage__init(c);
+		c->name = i == 0 ? arena_strdup(a, "app") : arena_printf(a, "app-%zu", i);
+		make_set(c, cpu_nanocores, about(o->used_milli * 1000) * 1000);
+		make_set(c, memory_bytes, about(o->used_mib * 1024) * 1024);
+		make_append(a, u, containers, c);
+	}
+	return u;
+}
+
+static SampanNode__Usage *on_usage_asked(void *ctx, bool again)
+{
+	struct hollow_node *n = ctx;
+	struct arena *a = &n->hollow->statuses;
+	const struct hollow_options *o = &n->hollow->options;
+	uint64_t now_ms = io_now_ms(&n->hollow->io);
+
+	if (o->usage_s == 0 || (!again && now_ms - n->usage_ms < (uint64_t)o->usage_s * 1000))
+		return NULL;
+	SampanNode__Usage *u = arena_new(a, SampanNode__Usage);
+
+	sampan_node__usage__init(u);
+	n->usage_ms = now_ms;
+	make_set(u, age_ms, 0);
+	make_set(u, window_ms, (uint32_t)o->usage_s * 1000);
+	u->pods = arena_array(a, SampanNode__PodUsage *, n->pods.count + 1);
+	map_for_each(slot, &n->pods) {
+		const struct hollow_pod *p = slot->value;
+
+		if (p->state == STATE_RUNNING)
+			u->pods[u->n_pods++] = pod_usage(p, a);
+	}
+	make_set(u, cpu_nanocores, about(o->used_milli * 1000) * 1000 * u->n_pods);
+	make_set(u, memory_bytes, about(o->used_mib * 1024) * 1024 * u->n_pods);
+	return u;
+}
+
 static void on_renewed(void *ctx)
 {
 	/* Good for a year, longer than a run; the next one reads it. */
@@ -519,6 +576,7 @@ int hollow_node_start(struct hollow *h, const char *dir, const char *name, const
 					     .unknown_pod = on_unknown_pod,
 					     .token = on_token,
 					     .node = on_node_asked,
+					     .usage = on_usage_asked,
 					     .renewed = on_renewed,
 					     .ctx = n } },
 		&n->session, st);

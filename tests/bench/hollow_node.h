@@ -22,6 +22,8 @@ struct hollow_options {
 	struct hollow_delay start, stop, run;
 	long cpu, memory_gib, pods; /* What each node says it has. */
 	long zones;                 /* Nodes are dealt out to zone-0, zone-1, ...; 0: no zone. */
+	long usage_s;               /* How often usage is told; 0: never. */
+	long used_milli, used_mib;  /* What each container is said to use, give or take a tenth. */
 };
 
 /* What nodes of one process share. */

@@ -118,7 +118,7 @@ class Cluster:
             self.sampan("join", "--master", "--token", token, "--server", f"127.0.0.1:{first.api_port}", "--name",
                         f"master-{master.number}", "--address", "127.0.0.1", "--dir", master.dir, *master.ports())
             master.start()
-        wait_for("all voters", lambda: sum(m["role"] == "voter" for m in self.members()) == masters)
+            wait_for("a voter more", lambda: sum(m["role"] == "voter" for m in self.members()) == master.number)
         self.node_token = self.sampan("token", "create").strip()
 
     def sampan(self, *arguments):
@@ -163,9 +163,14 @@ class Cluster:
     def hollow_pids(self):
         return [c for h in self.hollows for c in children(h.pid)]
 
+    def hollows_live(self):
+        if any(h.poll() is not None for h in self.hollows):
+            raise SystemExit("hollow nodes have ended")
+        return True
+
     def wait_nodes(self, seconds=600):
         nodes = sum(h.count for h in self.hollows)
-        wait_for("all nodes to register", lambda: self.hollow("registered") >= nodes, seconds)
+        wait_for("all nodes to register", lambda: self.hollows_live() and self.hollow("registered") >= nodes, seconds)
         api = self.follower().api(60)
         # No field selects ready nodes: what is not ready carries a taint.
         wait_for("all nodes to be ready", lambda: sum(
