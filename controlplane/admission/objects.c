@@ -3,6 +3,7 @@
 
 #include "common/api/value.h"
 #include "common/base/cleanup.h"
+#include "controlplane/admission/pod_range.h"
 #include "controlplane/admission/strategy.h"
 #include "proto/k8s/apps_v1.pb-c.h"
 #include "proto/k8s/certificates_v1.pb-c.h"
@@ -272,7 +273,7 @@ static void validate_node(struct checks *c, ProtobufCMessage *message, ProtobufC
 				"node updates may not change providerID except from \"\" to valid");
 }
 
-/* The lowest free range of the cluster's pod network: /24 of 10.244.0.0/16 and so on. */
+/* A low free range of the cluster's pod network: /24 of 10.244.0.0/16 and so on. */
 static void allocate_pod_cidr(struct admission *a, struct checks *c, ProtobufCMessage *message,
 			      ProtobufCMessage *old)
 {
@@ -295,15 +296,10 @@ static void allocate_pod_cidr(struct admission *a, struct checks *c, ProtobufCMe
 	}
 	if (!cidr_parse(a->config->pod_cidr, &base, &bits) || prefix < bits || prefix > 32)
 		return;
-	for (uint64_t i = 0; i < (uint64_t)1 << (prefix - bits); i++) {
-		uint32_t ip = base + (uint32_t)(i << (32 - prefix));
-		const char *range = arena_printf(a->arena, "%u.%u.%u.%u/%d", ip >> 24,
-						 ip >> 16 & 255, ip >> 8 & 255, ip & 255, prefix);
-		const char *claim = arena_printf(a->arena, "podcidr/%s", range);
+	const char *claim = pod_range_choose(a, base, bits, prefix);
 
-		if (a->reader->claim_taken(a->reader->ctx, claim))
-			continue;
-		spec->podcidr = arena_strdup(a->arena, range);
+	if (claim != NULL) {
+		spec->podcidr = arena_strdup(a->arena, strchr(claim, '/') + 1);
 		make_append(a->arena, spec, podcidrs, spec->podcidr);
 		admission_claim(a, claim);
 		return;

@@ -32,6 +32,7 @@ struct node_stream {
 /* All that is known about one node's agent. */
 struct node_state {
 	struct tree_node by_name;
+	struct list look; /* In nodes.looks while a parked call of it may have something to be told. */
 	char *name;
 	uint64_t heard_ms;    /* Loop time of the last poll; 0: never. */
 	int64_t renewed_ns;   /* Wall time of it. */
@@ -59,7 +60,7 @@ struct nodes {
 	uint64_t term, leader_id, leading_since_ms;
 	struct tree states; /* struct node_state by name. */
 	struct usage usage; /* What agents told this leader. */
-	bool any_dirty;
+	struct list looks; /* struct node_state; the others are left alone however many they are. */
 	struct store_listener listener;
 	struct list watches;  /* Parked WatchRequests. */
 	size_t n_watches;
@@ -75,6 +76,8 @@ struct nodes {
 
 struct node_state *node_state_get(struct nodes *nodes, const char *name);
 struct node_state *node_state_find(const struct nodes *nodes, const char *name);
+/* Its parked calls are looked at with the next flush. */
+void node_state_look(struct nodes *nodes, struct node_state *s);
 
 /* nodes.c: who leads, with strings in the arena. */
 void nodes_leader_message(struct nodes *nodes, struct arena *arena, SampanNode__Leader *ret);

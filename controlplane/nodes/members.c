@@ -262,9 +262,10 @@ void members_on_change(struct nodes *nodes, const struct change *change)
 	if (strcmp(o->kind->resource, "configmaps") != 0 || strcmp(o->name, REGISTRY) != 0 ||
 	    strcmp(o->namespace, "kube-system") != 0)
 		return;
-	tree_for_each (s, &nodes->states, struct node_state, by_name)
+	tree_for_each (s, &nodes->states, struct node_state, by_name) {
 		s->members_due = true;
-	nodes->any_dirty = true;
+		node_state_look(nodes, s);
+	}
 }
 
 /* --- Adding and removing ------------------------------------------------------------------- */

@@ -27,9 +27,11 @@ static void on_restore(void *ctx)
 {
 	struct nodes *nodes = ctx;
 
-	tree_for_each (s, &nodes->states, struct node_state, by_name)
+	tree_for_each (s, &nodes->states, struct node_state, by_name) {
 		s->dirty = true;
-	nodes->any_dirty = nodes->watches_dirty = true;
+		node_state_look(nodes, s);
+	}
+	nodes->watches_dirty = true;
 }
 
 /* Another master serves metrics.k8s.io. */

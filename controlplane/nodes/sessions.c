@@ -32,6 +32,7 @@ static int state_compare(const void *name, const struct tree_node *node)
 void sessions_init(struct nodes *nodes)
 {
 	tree_init(&nodes->states, state_compare);
+	list_init(&nodes->looks);
 	usage_init(&nodes->usage);
 }
 
@@ -49,6 +50,7 @@ struct node_state *node_state_get(struct nodes *nodes, const char *name)
 	s = xcalloc(1, sizeof(*s));
 	s->name = xstrdup(name);
 	holding_init(&s->held);
+	list_init(&s->look);
 	list_init(&s->polls);
 	list_init(&s->standbys);
 	list_init(&s->asks);
@@ -56,9 +58,16 @@ struct node_state *node_state_get(struct nodes *nodes, const char *name)
 	return s;
 }
 
+void node_state_look(struct nodes *nodes, struct node_state *s)
+{
+	if (list_empty(&s->look))
+		list_push_back(&nodes->looks, &s->look);
+}
+
 static void state_free(struct nodes *nodes, struct node_state *s)
 {
 	tree_remove(&nodes->states, &s->by_name);
+	list_remove(&s->look);
 	usage_forget(&nodes->usage, s->name);
 	holding_fini(&s->held);
 	pod_refs_cache_fini(&s->refs);
@@ -313,7 +322,7 @@ static void mark_dirty(struct nodes *nodes, const char *node)
 
 	if (s != NULL) {
 		s->dirty = true;
-		nodes->any_dirty = true;
+		node_state_look(nodes, s);
 	}
 }
 
@@ -322,7 +331,7 @@ static void mark_users(struct nodes *nodes, const struct object *o)
 	tree_for_each (s, &nodes->states, struct node_state, by_name) {
 		if (!s->dirty && pod_refs_name(&s->refs, o)) {
 			s->dirty = true;
-			nodes->any_dirty = true;
+			node_state_look(nodes, s);
 		}
 	}
 }
@@ -349,10 +358,8 @@ void sessions_on_change(struct nodes *nodes, const struct change *change)
 
 void sessions_flush(struct nodes *nodes)
 {
-	if (!nodes->any_dirty)
-		return;
-	nodes->any_dirty = false;
-	tree_for_each (s, &nodes->states, struct node_state, by_name) {
+	list_for_each (s, &nodes->looks, struct node_state, look) {
+		list_remove(&s->look);
 		poll_answer(nodes, s, false);
 		standby_answer(nodes, s, false);
 	}

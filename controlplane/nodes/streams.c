@@ -109,7 +109,7 @@ int node_stream_open(struct nodes *nodes, const char *node, const void *request,
 	list_push_back(&state->asks, &s->link);
 	state->n_asks++;
 	nodes->n_streams++;
-	nodes->any_dirty = true;
+	node_state_look(nodes, state);
 	*ret_stream = s;
 	return 0;
 }

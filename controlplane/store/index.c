@@ -6,14 +6,15 @@
 #include <string.h>
 
 #include "common/base/alloc.h"
+#include "controlplane/store/hash.h"
 
-/* Five ordered trees of links. All comparisons end in (kind, namespace, name), so
+/* Four ordered trees of links. All comparisons end in (kind, namespace, name), so
  * that no two links are ever equal and the order is the same on every master. A
  * search key may leave the tail open: it then sorts before all links that share
  * what it names. */
 
 struct index_key {
-	const char *text;        /* uid, node or claim */
+	const char *text;        /* owner's uid, node or claim */
 	const struct kind *kind; /* NULL: before all kinds. */
 	const char *label, *value;
 	int64_t created_ns;
@@ -50,15 +51,6 @@ static int compare_tail(const struct index_key *key, const struct object *o)
 	if (order == 0)
 		order = compare_text(key->namespace, o->namespace);
 	return order != 0 ? order : compare_text(key->name, o->name);
-}
-
-static int compare_uid(const void *key, const struct tree_node *node)
-{
-	const struct index_key *k = key;
-	const struct object *o = link_object(node);
-	int order = strcmp(k->text, o->facts.uid);
-
-	return order != 0 ? order : compare_tail(k, o);
 }
 
 static int compare_owner(const void *key, const struct tree_node *node)
@@ -114,8 +106,9 @@ static int compare_claim(const void *key, const struct tree_node *node)
 void index_init(struct store *s)
 {
 	static tree_compare_fn *const compare[INDEX_COUNT] = {
-		[INDEX_UID] = compare_uid,     [INDEX_OWNER] = compare_owner,
-		[INDEX_NODE] = compare_node,   [INDEX_LABEL] = compare_label,
+		[INDEX_OWNER] = compare_owner,
+		[INDEX_NODE] = compare_node,
+		[INDEX_LABEL] = compare_label,
 		[INDEX_CLAIM] = compare_claim,
 	};
 
@@ -135,9 +128,6 @@ static void index_insert(struct store *s, struct link *link)
 	};
 
 	switch ((enum index_type)link->type) {
-	case INDEX_UID:
-		key.text = o->facts.uid;
-		break;
 	case INDEX_OWNER:
 		key.text = o->facts.owners[link->position].uid;
 		break;
@@ -159,18 +149,24 @@ static void index_insert(struct store *s, struct link *link)
 		link->type = INDEX_COUNT;
 }
 
+static uint32_t hash_uid(const char *uid)
+{
+	uint64_t hash = hash_add_str(0, uid);
+
+	return (uint32_t)(hash ^ hash >> 32);
+}
+
 void index_add(struct store *s, struct slot *slot)
 {
 	const struct object *o = slot->object;
-	size_t n = 0, max = (o->facts.uid[0] != '\0') + (o->facts.pod != NULL) + o->facts.n_owners +
-			    o->facts.n_labels + o->n_claims;
+	size_t n = 0, max = (o->facts.pod != NULL) + o->facts.n_owners + o->facts.n_labels + o->n_claims;
 
 	slot->links = max > 0 ? xmalloc(max * sizeof(*slot->links)) : NULL;
 #define ADD(type_, position_)                                                                      \
 	(slot->links[n++] = (struct link){                                                         \
 		 .slot = slot, .type = (type_), .position = (uint32_t)(position_) })
 	if (o->facts.uid[0] != '\0')
-		ADD(INDEX_UID, 0);
+		table_add(&s->by_uid, &slot->by_uid, hash_uid(o->facts.uid));
 	if (o->facts.pod != NULL)
 		ADD(INDEX_NODE, 0);
 	for (size_t i = 0; i < o->facts.n_owners; i++)
@@ -191,13 +187,25 @@ void index_remove(struct store *s, struct slot *slot)
 	for (size_t i = 0; i < slot->n_links; i++)
 		if (slot->links[i].type != INDEX_COUNT)
 			tree_remove(&s->indexes[slot->links[i].type], &slot->links[i].node);
+	if (slot->object->facts.uid[0] != '\0')
+		table_remove(&s->by_uid, &slot->by_uid);
 	free(slot->links);
 	slot->links = NULL;
 	slot->n_links = 0;
 }
 
-/* Whether the links of a hold for b as they are. */
-bool index_same(const struct object *a, const struct object *b)
+void index_move(struct store *s, struct slot *slot, struct object *object)
+{
+	for (size_t i = 0; i < slot->n_links; i++)
+		if (slot->links[i].type == INDEX_NODE)
+			tree_remove(&s->indexes[INDEX_NODE], &slot->links[i].node);
+	slot->object = object;
+	for (size_t i = 0; i < slot->n_links; i++)
+		if (slot->links[i].type == INDEX_NODE)
+			index_insert(s, &slot->links[i]);
+}
+
+bool index_same(const struct object *a, const struct object *b, bool *ret_node)
 {
 	const struct facts *fa = &a->facts, *fb = &b->facts;
 
@@ -205,8 +213,7 @@ bool index_same(const struct object *a, const struct object *b)
 	    a->created_revision != b->created_revision || fa->n_labels != fb->n_labels ||
 	    fa->n_owners != fb->n_owners || a->n_claims != b->n_claims)
 		return false;
-	if (fa->pod != NULL && strcmp(fa->pod->node_name, fb->pod->node_name) != 0)
-		return false;
+	*ret_node = fa->pod == NULL || strcmp(fa->pod->node_name, fb->pod->node_name) == 0;
 	for (size_t i = 0; i < fa->n_labels; i++)
 		if (strcmp(fa->labels[i].key, fb->labels[i].key) != 0 ||
 		    strcmp(fa->labels[i].value, fb->labels[i].value) != 0)
@@ -234,13 +241,20 @@ static struct link *next_link(struct link *link)
 	return tree_entry(tree_next(&link->node), struct link, node);
 }
 
+/* Should two objects have one uid, it is the first by key that counts. */
 const struct object *store_get_uid(const struct store *s, const char *uid)
 {
-	struct link *link = first_link(s, INDEX_UID, &(struct index_key){ .text = uid });
+	const struct object *first = NULL;
+	uint32_t hash = hash_uid(uid);
 
-	if (link == NULL || strcmp(link->slot->object->facts.uid, uid) != 0)
-		return NULL;
-	return link->slot->object;
+	table_for_each (c, &s->by_uid, hash) {
+		const struct object *o = container_of(c, struct slot, by_uid)->object;
+		struct index_key key = { .kind = o->kind, .namespace = o->namespace, .name = o->name };
+
+		if (strcmp(o->facts.uid, uid) == 0 && (first == NULL || compare_tail(&key, first) < 0))
+			first = o;
+	}
+	return first;
 }
 
 void store_walk_owned(const struct store *s, const struct kind *kind, const char *uid,

@@ -2,15 +2,16 @@
  *
  * A slot is a key that has an object now. Its links put it into the ordered
  * indexes; they name a fact of the slot's object by position, so an update that
- * leaves the facts equal leaves the links alone. */
+ * leaves the facts equal leaves the links alone. Who knows the whole key or the uid
+ * asks the tables, which cost the same however many objects there are. */
 #pragma once
 
 #include "common/base/arena.h"
 #include "common/base/tree.h"
 #include "controlplane/store/store.h"
+#include "controlplane/store/table.h"
 
 enum index_type {
-	INDEX_UID,
 	INDEX_OWNER, /* By owner's uid, kind, age. */
 	INDEX_NODE,  /* Pods by node. */
 	INDEX_LABEL, /* By kind, label, key. */
@@ -26,6 +27,7 @@ struct link {
 
 struct slot {
 	struct tree_node node; /* In store.objects[kind]. */
+	struct chain by_key, by_uid; /* by_uid only if the object has one. */
 	struct object *object;
 	struct link *links;
 	size_t n_links;
@@ -69,6 +71,7 @@ struct store {
 	uint64_t objects_hash;
 	struct tree *objects; /* Of slots, one per row of kinds_all. */
 	size_t n_objects;
+	struct table by_key, by_uid;
 	struct tree indexes[INDEX_COUNT];
 	struct sessions sessions;
 	struct history history;
@@ -100,7 +103,10 @@ void store_clear(struct store *s);
 void index_init(struct store *s);
 void index_add(struct store *s, struct slot *slot);
 void index_remove(struct store *s, struct slot *slot);
-bool index_same(const struct object *a, const struct object *b);
+/* Whether the links of a hold for b as they are, but perhaps for the one of the node. */
+bool index_same(const struct object *a, const struct object *b, bool *ret_node);
+/* Put object in the place of the slot's, of which it differs in the node only. */
+void index_move(struct store *s, struct slot *slot, struct object *object);
 
 void history_init(struct history *h, const struct store_limits *limits);
 void history_fini(struct history *h);

@@ -45,6 +45,8 @@ void store_destroy(struct store *s)
 	if (s == NULL)
 		return;
 	store_clear(s);
+	table_fini(&s->by_key);
+	table_fini(&s->by_uid);
 	history_fini(&s->history);
 	arena_fini(&s->scratch);
 	free(s->results);
@@ -65,6 +67,8 @@ void store_clear(struct store *s)
 	for (size_t i = 0; i < kinds_count; i++)
 		s->objects[i] = (struct tree){ .compare = compare_slots };
 	index_init(s);
+	table_fini(&s->by_key);
+	table_fini(&s->by_uid);
 	store_sessions_clear(&s->sessions);
 	s->n_objects = 0;
 	s->objects_hash = 0;
@@ -100,17 +104,34 @@ struct tree *store_tree(const struct store *s, const struct kind *kind)
 	return &s->objects[kind - kinds_all];
 }
 
+static uint32_t hash_key(const struct kind *kind, const char *namespace, const char *name)
+{
+	uint64_t hash = hash_add_u64((uint64_t)(kind - kinds_all), 0);
+
+	hash = hash_add_str(hash, namespace);
+	hash = hash_add_str(hash, name);
+	return (uint32_t)(hash ^ hash >> 32);
+}
+
 struct slot *store_slot(const struct store *s, const struct kind *kind, const char *namespace,
 			const char *name)
 {
-	struct object_key key = { namespace, name };
+	uint32_t hash = hash_key(kind, namespace, name);
 
-	return tree_entry(tree_find(store_tree(s, kind), &key), struct slot, node);
+	table_for_each (c, &s->by_key, hash) {
+		struct slot *slot = container_of(c, struct slot, by_key);
+		const struct object *o = slot->object;
+
+		if (o->kind == kind && strcmp(o->name, name) == 0 && strcmp(o->namespace, namespace) == 0)
+			return slot;
+	}
+	return NULL;
 }
 
 static void slot_remove(struct store *s, struct slot *slot)
 {
 	index_remove(s, slot);
+	table_remove(&s->by_key, &slot->by_key);
 	tree_remove(store_tree(s, slot->object->kind), &slot->node);
 	s->objects_hash -= slot->object->hash;
 	s->n_objects--;
@@ -127,6 +148,7 @@ static void slot_add(struct store *s, struct object *object)
 	struct tree_node *there = tree_insert(store_tree(s, object->kind), &key, &slot->node);
 
 	assert(there == NULL);
+	table_add(&s->by_key, &slot->by_key, hash_key(object->kind, object->namespace, object->name));
 	index_add(s, slot);
 	s->objects_hash += object->hash;
 	s->n_objects++;
@@ -140,13 +162,17 @@ void store_put_slot(struct store *s, struct slot *slot, struct object *object)
 		slot_add(s, object);
 	} else {
 		struct object *old = slot->object;
-		bool same = index_same(old, object);
+		bool same_node, same = index_same(old, object, &same_node);
 
-		if (!same)
+		if (same && !same_node) {
+			index_move(s, slot, object);
+		} else if (!same) {
 			index_remove(s, slot);
-		slot->object = object;
-		if (!same)
+			slot->object = object;
 			index_add(s, slot);
+		} else {
+			slot->object = object;
+		}
 		s->objects_hash += object->hash - old->hash;
 		object_unref(old);
 	}
