@@ -23,7 +23,7 @@ struct scheduling {
 struct decided {
 	struct scheduling *scheduling;
 	uint64_t epoch;
-	char *namespace, *name;
+	char *uid;
 };
 
 struct scheduling *scheduling_create(const struct store *store, struct writes *writes,
@@ -57,7 +57,8 @@ void scheduling_destroy(struct scheduling *s)
 void scheduling_lead(struct scheduling *s)
 {
 	scheduling_stop(s);
-	s->scheduler = scheduler_create(source_random_u64(s->source));
+	s->scheduler = scheduler_create(
+		&(struct scheduler_config){ .seed = source_random_u64(s->source) });
 	scheduler_seed(s->scheduler, s->store, writes_now_ns(s->writes));
 	s->changed = true;
 }
@@ -72,8 +73,7 @@ void scheduling_on_change(struct scheduling *s, const struct object *old, const 
 
 static void decided_free(struct decided *d)
 {
-	free(d->namespace);
-	free(d->name);
+	free(d->uid);
 	free(d);
 }
 
@@ -84,8 +84,7 @@ static void on_plan(void *ctx, int rc)
 
 	if (d->epoch == s->epoch && s->scheduler != NULL) {
 		if (rc < 0)
-			scheduler_refused(s->scheduler, d->namespace, d->name,
-					  writes_now_ns(s->writes));
+			scheduler_refused(s->scheduler, d->uid, writes_now_ns(s->writes));
 		s->changed = true;
 	}
 	decided_free(d);
@@ -100,8 +99,7 @@ static bool submit(struct scheduling *s, const struct object *pod, const struct 
 	*d = (struct decided){
 		.scheduling = s,
 		.epoch = s->epoch,
-		.namespace = xstrdup(pod->namespace),
-		.name = xstrdup(pod->name),
+		.uid = xstrdup(pod->facts.uid),
 	};
 
 	int rc = writes_submit_intents(s->writes, intents, on_plan, d, &refused, NULL);
@@ -109,7 +107,7 @@ static bool submit(struct scheduling *s, const struct object *pod, const struct 
 	if (rc > 0)
 		return true;
 	if (rc < 0)
-		scheduler_refused(s->scheduler, d->namespace, d->name, writes_now_ns(s->writes));
+		scheduler_refused(s->scheduler, d->uid, writes_now_ns(s->writes));
 	decided_free(d);
 	return rc != -EAGAIN;
 }

@@ -4,129 +4,138 @@
 #include <string.h>
 
 #include "common/api/make.h"
-#include "common/base/cleanup.h"
-#include "controlplane/scheduler/neighbours.h"
+#include "common/base/alloc.h"
+#include "controlplane/scheduler/node_rules.h"
+#include "controlplane/scheduler/terms.h"
 
-/* What a container counts as for scoring when it asks for nothing. */
-enum { SCORED_CPU_MILLI = 100, SCORED_MEMORY_BYTES = 200 * 1024 * 1024 };
+/* --- Rows --------------------------------------------------------------------------- */
 
-int64_t scored_cpu(const struct pod_facts *p)
+/* Bytes of all rows together; at least one wish has its rows. */
+enum { ROWS_BYTES_MAX = 4 << 20 };
+
+void row_cache_init(struct row_cache *cache)
 {
-	return p->cpu_milli ? p->cpu_milli : SCORED_CPU_MILLI;
+	*cache = (struct row_cache){ 0 };
+	list_init(&cache->used);
 }
 
-int64_t scored_memory(const struct pod_facts *p)
+void rows_drop(struct wish *wish)
 {
-	return p->memory_bytes ? p->memory_bytes : SCORED_MEMORY_BYTES;
+	if (wish->rows == NULL)
+		return;
+	list_remove(&wish->rows->used);
+	free(wish->rows);
+	wish->rows = NULL;
 }
 
-/* --- Taints --------------------------------------------------------------------- */
-
-bool tolerates(const CoreV1__PodSpec *spec, const char *key, const char *value, const char *effect)
+void row_cache_fini(struct row_cache *cache)
 {
-	for (size_t i = 0; i < spec->n_tolerations; i++) {
-		const CoreV1__Toleration *t = spec->tolerations[i];
+	list_for_each (rows, &cache->used, struct rows, used)
+		rows_drop(rows->wish);
+}
 
-		if (!text_empty(t->effect) && !text_is(t->effect, effect))
-			continue;
-		if (!text_empty(t->key) && !text_is(t->key, key))
-			continue;
-		if (text_is(t->operator_, "Exists") || text_is(t->value, value))
-			return true;
+static size_t rows_bytes(size_t n)
+{
+	return sizeof(struct rows) + n * sizeof(struct row);
+}
+
+struct rows *rows_get(struct row_cache *cache, struct wish *wish, const struct cluster *c)
+{
+	struct rows *rows = wish->rows;
+
+	if (rows != NULL && rows->order_version == c->order_version) {
+		list_remove(&rows->used);
+		list_push_back(&cache->used, &rows->used);
+		return rows;
 	}
-	return false;
-}
+	rows_drop(wish);
 
-size_t untolerated_taints(const CoreV1__PodSpec *spec, const struct node_facts *node,
-			  const char *effect)
-{
-	size_t n = 0;
+	size_t bytes = rows_bytes(c->n_order), held = bytes;
 
-	for (size_t i = 0; i < node->n_taints; i++) {
-		const struct taint *t = &node->taints[i];
+	/* All are of about the same size; count from the newest, drop the old. */
+	for (struct list *l = cache->used.prev; l != &cache->used;) {
+		struct rows *old = container_of(l, struct rows, used);
 
-		n += strcmp(t->effect, effect) == 0 &&
-		     !tolerates(spec, t->key, t->value, t->effect);
+		l = l->prev;
+		held += rows_bytes(old->n);
+		if (held > ROWS_BYTES_MAX)
+			rows_drop(old->wish);
 	}
-	return n;
+	rows = xcalloc(1, bytes);
+	rows->wish = wish;
+	rows->n = c->n_order;
+	rows->order_version = c->order_version;
+	wish->rows = rows;
+	list_push_back(&cache->used, &rows->used);
+	return rows;
 }
 
-/* --- Node selector and affinity --------------------------------------------------- */
+/* --- The node's object ---------------------------------------------------------------- */
 
-static bool value_listed(const CoreV1__NodeSelectorRequirement *r, const char *value)
+static enum misfit object_misfit(const CoreV1__PodSpec *spec, const struct object *node)
 {
-	for (size_t i = 0; i < r->n_values; i++)
-		if (text_is(r->values[i], value))
-			return true;
-	return false;
+	static const struct taint cordon = { .key = "node.kubernetes.io/unschedulable",
+					     .value = "",
+					     .effect = "NoSchedule" };
+	const struct node_facts *facts = node->facts.node;
+
+	if (facts->unschedulable && !node_rules_tolerates(spec, &cordon))
+		return MISFIT_UNSCHEDULABLE;
+	if (facts->n_taints > 0 && !node_rules_taints(spec, facts))
+		return MISFIT_TAINT;
+	return node_rules_affinity(spec, node) ? FITS : MISFIT_AFFINITY;
 }
 
-/* value is NULL when the node has no such label. */
-static bool requirement_holds(const CoreV1__NodeSelectorRequirement *r, const char *value)
+static int32_t preferred(const CoreV1__PodSpec *spec, const struct object *node)
 {
-	const char *op = text_of(r->operator_);
-
-	if (strcmp(op, "Exists") == 0)
-		return value != NULL;
-	if (strcmp(op, "DoesNotExist") == 0)
-		return value == NULL;
-	if (strcmp(op, "NotIn") == 0)
-		return value == NULL || !value_listed(r, value);
-	if (value == NULL)
-		return false;
-	if (strcmp(op, "In") == 0)
-		return value_listed(r, value);
-
-	char *end;
-	long long have = strtoll(value, &end, 10);
-
-	if (r->n_values != 1 || end == value || *end != '\0')
-		return false;
-
-	long long bound = strtoll(text_of(r->values[0]), NULL, 10);
-
-	return strcmp(op, "Gt") == 0 ? have > bound : strcmp(op, "Lt") == 0 && have < bound;
-}
-
-/* All requirements of a term; a term without any matches nothing. */
-bool term_matches(const CoreV1__NodeSelectorTerm *term, const struct object *node)
-{
-	if (term == NULL || term->n_matchexpressions + term->n_matchfields == 0)
-		return false;
-	for (size_t i = 0; i < term->n_matchexpressions; i++) {
-		const CoreV1__NodeSelectorRequirement *r = term->matchexpressions[i];
-
-		if (!requirement_holds(r, object_label(node, text_of(r->key))))
-			return false;
-	}
-	for (size_t i = 0; i < term->n_matchfields; i++)
-		if (!requirement_holds(term->matchfields[i], node->name))
-			return false;
-	return true;
-}
-
-bool affinity_matches(const CoreV1__PodSpec *spec, const struct object *node)
-{
-	for (size_t i = 0; i < spec->n_nodeselector; i++) {
-		const char *value = object_label(node, text_of(spec->nodeselector[i]->key));
-
-		if (value == NULL || !text_is(spec->nodeselector[i]->value, value))
-			return false;
-	}
-
 	const CoreV1__NodeAffinity *a = spec->affinity ? spec->affinity->nodeaffinity : NULL;
-	const CoreV1__NodeSelector *required =
-		a ? a->requiredduringschedulingignoredduringexecution : NULL;
+	int32_t sum = 0;
 
-	if (required == NULL)
-		return true;
-	for (size_t i = 0; i < required->n_nodeselectorterms; i++)
-		if (term_matches(required->nodeselectorterms[i], node))
-			return true;
-	return false;
+	for (size_t i = 0; a != NULL && i < a->n_preferredduringschedulingignoredduringexecution;
+	     i++) {
+		const CoreV1__PreferredSchedulingTerm *t =
+			a->preferredduringschedulingignoredduringexecution[i];
+
+		if (t->weight != 0 && node_rules_term(t->preference, node))
+			sum += t->weight;
+	}
+	return sum;
 }
 
-/* --- Ports and resources ------------------------------------------------------------ */
+static uint32_t images_held(const struct wish *w, const struct node *node)
+{
+	uint32_t held = 0;
+
+	for (size_t i = 0; i < w->n_images; i++) {
+		if (w->images[i]->nodes == 0)
+			continue;
+		for (size_t k = 0; k < node->n_images; k++)
+			if (node->images[k] == w->images[i]) {
+				held |= UINT32_C(1) << i;
+				break;
+			}
+	}
+	return held;
+}
+
+static void look_at_object(struct row *row, const struct wish *w, const struct node *node)
+{
+	const struct object *o = node->object;
+	size_t soft;
+
+	row->object_version = node->object_version;
+	row->object_misfit = object_misfit(w->spec, o);
+	if (row->object_misfit != FITS)
+		return;
+	soft = o->facts.node->n_taints == 0
+		       ? 0
+		       : node_rules_untolerated(w->spec, o->facts.node, "PreferNoSchedule");
+	row->soft_taints = soft > UINT16_MAX ? UINT16_MAX : (uint16_t)soft;
+	row->affinity = preferred(w->spec, o);
+	row->images = images_held(w, node);
+}
+
+/* --- Ports and room --------------------------------------------------------------------- */
 
 static bool any_address(const char *ip)
 {
@@ -139,57 +148,274 @@ static bool ports_collide(const struct host_port *a, const struct host_port *b)
 	       (any_address(a->ip) || any_address(b->ip) || strcmp(a->ip, b->ip) == 0);
 }
 
-static bool ports_free(const struct pod_facts *p, const struct node *node)
+static bool ports_free(const struct class *class, const struct node *node)
 {
-	for (size_t i = 0; i < p->n_host_ports; i++)
+	for (size_t i = 0; i < class->n_ports; i++)
 		for (size_t k = 0; k < node->n_ports; k++)
-			if (ports_collide(&p->host_ports[i], &node->ports[k].port))
+			if (ports_collide(&class->ports[i], node->ports[k].port))
 				return false;
 	return true;
 }
 
-static enum misfit resource_misfit(const struct pod_facts *p, const struct node *node)
+static void lacks(struct row *row, unsigned bit, int64_t asked, int64_t used, int64_t has)
 {
-	const struct node_facts *has = node->object->facts.node;
-	const struct room *used = &node->used;
-
-	if (used->pods + 1 > has->pods)
-		return MISFIT_PODS;
-	if (p->cpu_milli > 0 && used->cpu_milli + p->cpu_milli > has->cpu_milli)
-		return MISFIT_CPU;
-	if (p->memory_bytes > 0 && used->memory_bytes + p->memory_bytes > has->memory_bytes)
-		return MISFIT_MEMORY;
-	if (p->ephemeral_bytes > 0 &&
-	    used->ephemeral_bytes + p->ephemeral_bytes > has->ephemeral_bytes)
-		return MISFIT_STORAGE;
-	return FITS;
+	if (asked <= 0 || asked <= has - used)
+		return;
+	row->lacking |= UINT64_C(1) << (bit < LACKS_MAX ? bit : LACKS_MAX);
+	row->hopeless = row->hopeless || asked > has;
 }
 
-/* --- The whole filter ----------------------------------------------------------------- */
-
-enum misfit node_misfit(const struct request *r, const struct node *node)
+static void look_at_extended(struct row *row, const struct class *class, const struct node *node)
 {
-	const struct node_facts *facts = node->object->facts.node;
+	for (unsigned i = 0; i < class->n_extended; i++) {
+		const struct amount *asked = &class->extended[i], none = { 0 }, *has = &none;
 
-	if (facts->unschedulable &&
-	    !tolerates(r->spec, "node.kubernetes.io/unschedulable", "", "NoSchedule"))
-		return MISFIT_UNSCHEDULABLE;
-	if (untolerated_taints(r->spec, facts, "NoSchedule") +
-		    untolerated_taints(r->spec, facts, "NoExecute") >
-	    0)
-		return MISFIT_TAINT;
-	if (!affinity_matches(r->spec, node->object))
-		return MISFIT_AFFINITY;
-	if (!ports_free(r->facts, node))
-		return MISFIT_PORTS;
-	if (r->extended != NULL)
-		return MISFIT_EXTENDED;
-
-	enum misfit m = resource_misfit(r->facts, node);
-
-	return m == FITS && r->neighbours != NULL ? neighbours_misfit(r->neighbours, node->object)
-						  : m;
+		for (size_t k = 0; k < node->n_extended; k++)
+			if (node->extended[k].resource == asked->resource)
+				has = &node->extended[k];
+		lacks(row, LACKS_EXTENDED + i, asked->asked, has->used, has->asked);
+	}
 }
+
+static void look_at_room(struct row *row, const struct class *class, const struct node *node)
+{
+	const struct room *asked = &class->asked, *used = &node->used, *has = &node->has;
+
+	row->lacking = 0;
+	row->hopeless = false;
+	lacks(row, LACKS_PODS, 1, used->pods, has->pods);
+	lacks(row, LACKS_CPU, asked->cpu_milli, used->cpu_milli, has->cpu_milli);
+	lacks(row, LACKS_MEMORY, asked->memory_bytes, used->memory_bytes, has->memory_bytes);
+	lacks(row, LACKS_STORAGE, asked->ephemeral_bytes, used->ephemeral_bytes,
+	      has->ephemeral_bytes);
+	if (class->n_extended > 0)
+		look_at_extended(row, class, node);
+}
+
+/* --- What speaks for it -------------------------------------------------------------------- */
+
+static int64_t free_share(int64_t wanted, int64_t has)
+{
+	if (has <= 0 || wanted > has)
+		return 0;
+	/* Where the product would not fit, hundredths are exact enough. */
+	return has - wanted < INT64_MAX / 100 ? (has - wanted) * 100 / has
+					      : (has - wanted) / (has / 100);
+}
+
+/* The mean free share of cpu and memory. */
+static uint8_t least_allocated(const struct class *class, const struct node *node)
+{
+	int64_t sum = 0, n = 0;
+
+	if (node->has.cpu_milli > 0) {
+		sum += free_share(node->used.scored_cpu_milli + class->asked.scored_cpu_milli,
+				  node->has.cpu_milli);
+		n++;
+	}
+	if (node->has.memory_bytes > 0) {
+		sum += free_share(node->used.scored_memory_bytes + class->asked.scored_memory_bytes,
+				  node->has.memory_bytes);
+		n++;
+	}
+	return n == 0 ? 0 : (uint8_t)(sum / n);
+}
+
+static double share(int64_t wanted, int64_t has)
+{
+	double f = (double)wanted / (double)has;
+
+	return f > 1 ? 1 : f;
+}
+
+/* How even cpu and memory would be used: 100 when their shares are the same. Two shares deviate
+ * from their mean by half their distance. */
+static uint8_t balanced(const struct class *class, const struct node *node)
+{
+	const struct room *asked = &class->asked;
+	double cpu, memory, apart;
+
+	if (asked->cpu_milli + asked->memory_bytes == 0)
+		return 0;
+	if (node->has.cpu_milli <= 0 || node->has.memory_bytes <= 0)
+		return 100;
+	cpu = share(node->used.cpu_milli + asked->cpu_milli, node->has.cpu_milli);
+	memory = share(node->used.memory_bytes + asked->memory_bytes, node->has.memory_bytes);
+	apart = cpu > memory ? cpu - memory : memory - cpu;
+	return (uint8_t)((1 - apart / 2) * 100);
+}
+
+void row_look(struct row *row, const struct wish *w, const struct node *node)
+{
+	if (row->version == node->version)
+		return;
+	if (row->object_version != node->object_version)
+		look_at_object(row, w, node);
+	row->version = node->version;
+	row->misfit = row->object_misfit;
+	if (row->misfit != FITS)
+		return;
+	if (!ports_free(w->class, node)) {
+		row->misfit = MISFIT_PORTS;
+		return;
+	}
+	look_at_room(row, w->class, node);
+	if (row->lacking != 0) {
+		row->misfit = MISFIT_ROOM;
+		return;
+	}
+	row->least = least_allocated(w->class, node);
+	row->balanced = balanced(w->class, node);
+}
+
+/* --- Places ----------------------------------------------------------------------------------- */
+
+void look_begin(struct look *l, struct cluster *c, const struct wish *w, const struct waiting *self)
+{
+	const struct class *class = w->class;
+
+	*l = (struct look){ .cluster = c, .wish = w, .self = self };
+	l->company = w->n_hard + class->n_wants > 0;
+	for (size_t i = 0; !l->company && i < class->n_holds; i++)
+		l->company = class->holds[i].role == ROLE_SHUNS;
+	for (size_t i = 0; !l->company && i < class->n_matched; i++)
+		l->company = class->matched[i].term->n_shunning > 0;
+}
+
+static enum misfit spread_misfit(const struct constraint *k, const struct node *node)
+{
+	const struct lowest *l = k->term->lowest;
+	int32_t there = term_matching(k->term, node);
+	int64_t least = l->least;
+
+	if (there < 0)
+		return MISFIT_NO_PLACE;
+	if (l->n_places < (uint32_t)k->places_min)
+		least = 0;
+	return there + (int64_t)k->self - least > k->skew_max ? MISFIT_SPREAD : FITS;
+}
+
+/* The first of a group that wants its own kind has to begin somewhere. */
+static bool wants_met(const struct class *class, const struct node *node)
+{
+	bool there = true, anywhere = false;
+
+	for (size_t i = 0; i < class->n_wants; i++) {
+		int32_t n = term_matching(class->wants[i], node);
+
+		if (n < 0)
+			return false;
+		there = there && n > 0;
+		anywhere = anywhere || class->wants[i]->n_matching > 0;
+	}
+	return there || (!anywhere && class->wants_itself);
+}
+
+static bool is_shunned(const struct class *class, const struct node *node)
+{
+	for (size_t i = 0; i < class->n_holds; i++)
+		if (class->holds[i].role == ROLE_SHUNS &&
+		    term_matching(class->holds[i].term, node) > 0)
+			return true;
+	return false;
+}
+
+static bool shuns_it(const struct class *class, const struct node *node)
+{
+	for (size_t i = 0; i < class->n_matched; i++) {
+		const struct term *t = class->matched[i].term;
+		int32_t place = t->n_shunning > 0 ? node_place(node, t->topology) : -1;
+
+		if (place >= 0 && counts_get(&t->shunning, (uint32_t)place) > 0)
+			return true;
+	}
+	return false;
+}
+
+static enum misfit company_misfit(const struct wish *w, const struct node *node)
+{
+	for (size_t i = 0; i < w->n_hard; i++) {
+		enum misfit m = spread_misfit(&w->hard[i], node);
+
+		if (m != FITS)
+			return m;
+	}
+	if (!wants_met(w->class, node))
+		return MISFIT_WANTED;
+	if (is_shunned(w->class, node))
+		return MISFIT_SHUNNED;
+	return shuns_it(w->class, node) ? MISFIT_SHUNS : FITS;
+}
+
+enum misfit look_misfit(struct look *l, struct node *node, const struct row *row)
+{
+	if (row->misfit != FITS)
+		return row->misfit;
+	if (l->claims != NULL) {
+		l->volume_final = false;
+		l->volume_why = l->volume_rules->misfit(l->claims, node, &l->volume_final);
+		if (l->volume_why != NULL)
+			return MISFIT_VOLUME;
+	}
+	return l->company ? company_misfit(l->wish, node) : FITS;
+}
+
+/* --- Those for whom room is being made ----------------------------------------------------------
+ */
+
+static bool counts_before(const struct look *l, const struct waiting *other)
+{
+	return other != l->self && other->pod->node == NULL &&
+	       other->pod->object->facts.pod->priority >= l->wish->priority;
+}
+
+bool look_meets_nominated(const struct look *l, const struct node *node)
+{
+	for (size_t i = 0; i < node->n_nominated; i++)
+		if (counts_before(l, node->nominated[i]))
+			return true;
+	return false;
+}
+
+static void pretend_nominated(struct look *l, struct node *node, int sign)
+{
+	for (size_t i = 0; i < node->n_nominated; i++)
+		if (counts_before(l, node->nominated[i]))
+			cluster_pretend(l->cluster, node->nominated[i]->pod, node, sign);
+}
+
+static enum misfit look_afresh(struct look *l, struct node *node, struct row *row)
+{
+	struct look with = *l;
+	enum misfit m;
+
+	*row = (struct row){ 0 };
+	row_look(row, l->wish, node);
+	/* Who is pretended to be there may shun it. */
+	look_begin(&with, l->cluster, l->wish, l->self);
+	with.claims = l->claims;
+	with.volume_rules = l->volume_rules;
+	m = look_misfit(&with, node, row);
+	l->volume_why = with.volume_why;
+	l->volume_final = with.volume_final;
+	return m;
+}
+
+/* With those who come first there, and without them: it must not depend on them either. */
+enum misfit look_again(struct look *l, struct node *node, struct row *row)
+{
+	enum misfit m;
+
+	if (!look_meets_nominated(l, node))
+		return look_afresh(l, node, row);
+	pretend_nominated(l, node, 1);
+	m = look_afresh(l, node, row);
+	pretend_nominated(l, node, -1);
+	return m != FITS ? m : look_afresh(l, node, row);
+}
+
+/* --- Words ---------------------------------------------------------------------------------------
+ */
 
 const char *misfit_text(enum misfit m)
 {
@@ -198,83 +424,31 @@ const char *misfit_text(enum misfit m)
 		[MISFIT_TAINT] = "node(s) had untolerated taint(s)",
 		[MISFIT_AFFINITY] = "node(s) didn't match Pod's node affinity/selector",
 		[MISFIT_PORTS] = "node(s) didn't have free ports for the requested pod ports",
+		[MISFIT_NO_PLACE] = "node(s) didn't match pod topology spread constraints "
+				    "(missing required label)",
+		[MISFIT_SPREAD] = "node(s) didn't match pod topology spread constraints",
 		[MISFIT_WANTED] = "node(s) didn't match pod affinity rules",
 		[MISFIT_SHUNNED] = "node(s) didn't match pod anti-affinity rules",
 		[MISFIT_SHUNS] = "node(s) didn't satisfy existing pods anti-affinity rules",
-		[MISFIT_SPREAD] = "node(s) didn't match pod topology spread constraints",
-		[MISFIT_PODS] = "Too many pods",
-		[MISFIT_CPU] = "Insufficient cpu",
-		[MISFIT_MEMORY] = "Insufficient memory",
-		[MISFIT_STORAGE] = "Insufficient ephemeral-storage",
-		[MISFIT_EXTENDED] = "Insufficient",
+		[MISFIT_NOT_NAMED] = "node(s) didn't satisfy plugin(s) [NodeAffinity]",
 	};
 
 	return texts[m];
 }
 
-/* --- Scores --------------------------------------------------------------------------- */
-
-static int64_t free_share(int64_t used, int64_t has)
+bool misfit_yields(enum misfit m, const struct row *row, bool volume_final)
 {
-	return has <= 0 || used >= has ? 0 : (has - used) * 100 / has;
-}
-
-/* How even cpu and memory would be used: 100 when their shares are the same. */
-static int64_t balance(const struct pod_facts *p, const struct node *node)
-{
-	const struct node_facts *has = node->object->facts.node;
-
-	if (has->cpu_milli <= 0 || has->memory_bytes <= 0)
-		return 0;
-
-	int64_t cpu = (node->used.cpu_milli + p->cpu_milli) * 1000 / has->cpu_milli;
-	int64_t memory = (int64_t)((double)(node->used.memory_bytes + p->memory_bytes) * 1000 /
-				   (double)has->memory_bytes);
-	int64_t apart = cpu > memory ? cpu - memory : memory - cpu;
-
-	/* Two shares deviate from their mean by half their distance. */
-	return apart >= 2000 ? 0 : 100 - apart / 20;
-}
-
-static int64_t preferred(const CoreV1__PodSpec *spec, const struct object *node)
-{
-	const CoreV1__NodeAffinity *a = spec->affinity ? spec->affinity->nodeaffinity : NULL;
-	int64_t sum = 0;
-
-	for (size_t i = 0; a != NULL && i < a->n_preferredduringschedulingignoredduringexecution;
-	     i++) {
-		const CoreV1__PreferredSchedulingTerm *t =
-			a->preferredduringschedulingignoredduringexecution[i];
-
-		if (t->weight != 0 && term_matches(t->preference, node))
-			sum += t->weight;
+	switch (m) {
+	case MISFIT_PORTS:
+	case MISFIT_SPREAD:
+	case MISFIT_SHUNNED:
+	case MISFIT_SHUNS:
+		return true;
+	case MISFIT_ROOM:
+		return !row->hopeless;
+	case MISFIT_VOLUME:
+		return !volume_final;
+	default:
+		return false;
 	}
-	return sum;
-}
-
-struct score node_score(const struct request *r, const struct node *node, uint64_t mark)
-{
-	const struct node_facts *has = node->object->facts.node;
-
-	return (struct score){
-		.affinity = preferred(r->spec, node->object),
-		.soft_taints = (int64_t)untolerated_taints(r->spec, has, "PreferNoSchedule"),
-		.least = (free_share(node->used.scored_cpu_milli + scored_cpu(r->facts),
-				     has->cpu_milli) +
-			  free_share(node->used.scored_memory_bytes + scored_memory(r->facts),
-				     has->memory_bytes)) /
-			 2,
-		.balanced = balance(r->facts, node),
-		.siblings = node->mark == mark ? node->siblings : 0,
-	};
-}
-
-int64_t score_total(const struct score *s, const struct score *max)
-{
-	/* Kubernetes' weights: TaintToleration 3, NodeAffinity 2, spreading 2, the rest 1. */
-	int64_t taints = max->soft_taints ? 100 - s->soft_taints * 100 / max->soft_taints : 100;
-	int64_t affinity = max->affinity ? s->affinity * 100 / max->affinity : 0;
-	int64_t spread = max->siblings ? 100 - s->siblings * 100 / max->siblings : 100;
-
-	return 3 * taints + 2 * affinity + 2 * spread + s->least + s->balanced;
 }

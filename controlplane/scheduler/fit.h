@@ -1,8 +1,11 @@
-/* Whether a pod fits a node, and how well (private to this folder). */
+/* Whether a pod fits a node, and what speaks for the node (private to this folder).
+ *
+ * What follows from the node and its pods alone is kept in rows, one per wish and
+ * node, and looked at again only when the node's version has changed. Places,
+ * where other nodes matter too, are looked up each time. */
 #pragma once
 
-#include "controlplane/scheduler/cluster.h"
-#include "proto/k8s/core_v1.pb-c.h"
+#include "controlplane/scheduler/wish.h"
 
 /* Why a node does not fit; the order is of checking. */
 enum misfit {
@@ -11,46 +14,77 @@ enum misfit {
 	MISFIT_TAINT,
 	MISFIT_AFFINITY,
 	MISFIT_PORTS,
-	MISFIT_WANTED,  /* Pods that it wants beside it are not there. */
-	MISFIT_SHUNNED, /* Pods are there that it does not want, */
-	MISFIT_SHUNS,   /* or that do not want it. */
+	MISFIT_ROOM,     /* row.lacking says of what. */
+	MISFIT_VOLUME,   /* look.volume_why says why. */
+	MISFIT_NO_PLACE, /* It has no label to spread by. */
 	MISFIT_SPREAD,
-	MISFIT_PODS,
-	MISFIT_CPU,
-	MISFIT_MEMORY,
-	MISFIT_STORAGE,
-	MISFIT_EXTENDED,
+	MISFIT_WANTED,    /* Pods that it wants beside it are not there. */
+	MISFIT_SHUNNED,   /* Pods are there that it does not want, */
+	MISFIT_SHUNS,     /* or that do not want it. */
+	MISFIT_NOT_NAMED, /* Pinned to others. */
 	MISFIT_COUNT,
 };
 
-/* What is looked at again and again about the pod of one decision. */
-struct request {
-	const struct pod_facts *facts;
-	const CoreV1__PodSpec *spec;
-	const char *extended;                /* A resource that no node of ours offers, or NULL. */
-	const struct neighbours *neighbours; /* NULL: it does not matter who is there. */
+/* Bits of row.lacking; resources of class.extended follow, the last bit is for all beyond. */
+enum { LACKS_PODS, LACKS_CPU, LACKS_MEMORY, LACKS_STORAGE, LACKS_EXTENDED, LACKS_MAX = 63 };
+
+struct row {
+	uint64_t version, object_version; /* Of the node, when this was found. 0: never. */
+	uint64_t lacking;
+	uint32_t images; /* A bit per image of the wish that the node holds. */
+	int32_t affinity;
+	uint16_t soft_taints;
+	uint8_t misfit, object_misfit; /* The second is of the node's object alone. */
+	uint8_t least, balanced;
+	bool hopeless; /* MISFIT_ROOM: it would not even fit alone. */
 };
 
-enum misfit node_misfit(const struct request *r, const struct node *node);
-/* "node(s) had untolerated taint(s)" */
+struct rows {
+	struct list used; /* The longest unused first. */
+	struct wish *wish;
+	uint64_t order_version;
+	size_t n;
+	struct row rows[];
+};
+
+/* Rows of some wishes; bounded in bytes. */
+struct row_cache {
+	struct list used;
+	size_t bytes;
+};
+
+void row_cache_init(struct row_cache *cache);
+/* By position in cluster.order. */
+struct rows *rows_get(struct row_cache *cache, struct wish *wish, const struct cluster *c);
+void rows_drop(struct wish *wish);
+void row_cache_fini(struct row_cache *cache);
+
+/* Brings the row up to date. */
+void row_look(struct row *row, const struct wish *wish, const struct node *node);
+
+/* One decision about one pod. */
+struct look {
+	struct cluster *cluster;
+	const struct wish *wish;
+	const struct volume_rules *volume_rules;
+	struct volume_claims *claims; /* NULL: volumes do not matter. */
+	const struct waiting *self;
+	/* Of the last node looked at. */
+	const char *volume_why;
+	bool volume_final;
+	bool company; /* Places matter. */
+};
+
+void look_begin(struct look *l, struct cluster *c, const struct wish *wish,
+		const struct waiting *self);
+/* row is of the node and up to date. */
+enum misfit look_misfit(struct look *l, struct node *node, const struct row *row);
+/* The same with a row of its own, and as if those were there for whom room is being made. */
+enum misfit look_again(struct look *l, struct node *node, struct row *row);
+/* Whether anybody as important as the pod has room made on the node. */
+bool look_meets_nominated(const struct look *l, const struct node *node);
+
+/* "node(s) had untolerated taint(s)"; NULL for MISFIT_ROOM and MISFIT_VOLUME. */
 const char *misfit_text(enum misfit m);
-
-/* Taints with effect that the pod does not tolerate. */
-size_t untolerated_taints(const CoreV1__PodSpec *spec, const struct node_facts *node,
-			  const char *effect);
-bool tolerates(const CoreV1__PodSpec *spec, const char *key, const char *value, const char *effect);
-/* nodeSelector and required node affinity. */
-bool affinity_matches(const CoreV1__PodSpec *spec, const struct object *node);
-bool term_matches(const CoreV1__NodeSelectorTerm *term, const struct object *node);
-
-int64_t scored_cpu(const struct pod_facts *p);
-int64_t scored_memory(const struct pod_facts *p);
-
-/* Raw scores of one node; they are weighed against the others' afterwards. */
-struct score {
-	int64_t affinity, soft_taints, least, balanced, siblings;
-};
-
-struct score node_score(const struct request *r, const struct node *node, uint64_t mark);
-/* The sum that decides, given the largest raw values among the nodes that fit. */
-int64_t score_total(const struct score *s, const struct score *max);
+/* Whether removing pods could help. */
+bool misfit_yields(enum misfit m, const struct row *row, bool volume_final);

@@ -1,13 +1,5 @@
-/*  unassigned pod --> QUEUED --decision--> ASSUMED --applied--> PLACED
- *                       ^  ^                  |
- *                       |  +----- refused ----+ (after a back-off)
- *                       |
- *       BACKOFF --time--+
- *          ^
- *          +-- a change that may help -- UNSCHEDULABLE <-- no node fits
- *
- * Under a hundred nodes all are looked at; beyond that so many as Kubernetes
- * looks at, beginning where the last decision ended. */
+/* Changes of the store on one side, decisions on the other. The life of a waiting
+ * pod is drawn in queue.c. */
 #include "controlplane/scheduler/scheduler.h"
 
 #include <assert.h>
@@ -15,196 +7,59 @@
 #include <string.h>
 
 #include "common/api/kinds.h"
-#include "common/api/make.h"
 #include "common/base/alloc.h"
-#include "common/base/cleanup.h"
-#include "controlplane/scheduler/cluster.h"
-#include "controlplane/scheduler/fit.h"
-#include "controlplane/scheduler/neighbours.h"
+#include "controlplane/scheduler/class.h"
+#include "controlplane/scheduler/internal.h"
+#include "controlplane/scheduler/node_facts.h"
 #include "controlplane/scheduler/report.h"
+#include "controlplane/scheduler/spaces.h"
+#include "controlplane/store/wire.h"
 
-#define NS_PER_S INT64_C(1000000000)
-#define BACKOFF_FIRST_NS (1 * NS_PER_S)
-#define BACKOFF_MAX_NS (10 * NS_PER_S)
-/* Even without a change that helps. */
-#define UNSCHEDULABLE_MAX_NS (300 * NS_PER_S)
+enum { SPEC_GATES = 38, STATUS_NOMINATED = 11 };
 
-struct scheduler {
-	struct cluster cluster;
-	struct tree queue;   /* Of pods, by priority, then order. */
-	struct tree backoff; /* Of pods, by due_ns; UNSCHEDULABLE ones too, with a far due_ns. */
-	uint64_t seed, order, mark;
-	size_t next_node; /* Where the next decision begins. */
-	size_t n_assumed, n_placed, n_unschedulable, n_sociable;
-	struct score *scores; /* Of the nodes that fit, during a decision. */
-	struct node **fitting;
-	size_t cap_scores;
-};
-
-/* --- Queues --------------------------------------------------------------------- */
-
-static int compare_queue(const void *key, const struct tree_node *node)
-{
-	const struct pod *a = key, *b = container_of(node, const struct pod, link);
-	int32_t x = a->object->facts.pod->priority, y = b->object->facts.pod->priority;
-
-	if (x != y)
-		return x > y ? -1 : 1;
-	return a->order < b->order ? -1 : a->order > b->order;
-}
-
-static int compare_due(const void *key, const struct tree_node *node)
-{
-	const struct pod *a = key, *b = container_of(node, const struct pod, link);
-
-	if (a->due_ns != b->due_ns)
-		return a->due_ns < b->due_ns ? -1 : 1;
-	return a->order < b->order ? -1 : a->order > b->order;
-}
-
-static void enqueue(struct scheduler *s, struct pod *pod)
-{
-	pod->state = POD_QUEUED;
-	pod->order = ++s->order;
-	tree_insert(&s->queue, pod, &pod->link);
-}
-
-static void wait_until(struct scheduler *s, struct pod *pod, enum pod_state state, int64_t due_ns)
-{
-	pod->state = state;
-	pod->due_ns = due_ns;
-	s->n_unschedulable += state == POD_UNSCHEDULABLE;
-	s->n_sociable += state == POD_UNSCHEDULABLE && pod->sociable;
-	tree_insert(&s->backoff, pod, &pod->link);
-}
-
-static void dequeue(struct scheduler *s, struct pod *pod)
-{
-	switch (pod->state) {
-	case POD_QUEUED:
-		tree_remove(&s->queue, &pod->link);
-		return;
-	case POD_UNSCHEDULABLE:
-		s->n_unschedulable--;
-		s->n_sociable -= pod->sociable;
-		/* fall through */
-	case POD_BACKOFF:
-		tree_remove(&s->backoff, &pod->link);
-		return;
-	case POD_ASSUMED:
-		s->n_assumed--;
-		return;
-	case POD_PLACED:
-		s->n_placed--;
-		return;
-	}
-	abort();
-}
-
-static int64_t backoff_ns(const struct pod *pod)
-{
-	unsigned doublings = pod->attempts > 1 ? pod->attempts - 1 : 0;
-	int64_t ns = BACKOFF_FIRST_NS << (doublings < 4 ? doublings : 4);
-
-	return ns < BACKOFF_MAX_NS ? ns : BACKOFF_MAX_NS;
-}
-
-static void back_off(struct scheduler *s, struct pod *pod, int64_t now_ns)
-{
-	dequeue(s, pod);
-	cluster_displace(&s->cluster, pod);
-	wait_until(s, pod, POD_BACKOFF, now_ns + backoff_ns(pod));
-}
+/* --- Pods that come and go ---------------------------------------------------------- */
 
 static void place(struct scheduler *s, struct pod *pod, struct node *node, enum pod_state state)
 {
+	pod->state = (uint8_t)state;
 	s->n_assumed += state == POD_ASSUMED;
 	s->n_placed += state == POD_PLACED;
-	cluster_place(&s->cluster, pod, node, state);
+	cluster_place(&s->cluster, pod, node);
+}
+
+static void waiting_end(struct scheduler *s, struct pod *pod)
+{
+	if (pod->waiting == NULL)
+		return;
+	nominate(s, pod->waiting, NULL);
+	wish_unref(&s->wishes, &s->cluster, pod->waiting->wish);
+	free(pod->waiting);
+	pod->waiting = NULL;
 }
 
 static void forget(struct scheduler *s, struct pod *pod)
 {
-	dequeue(s, pod);
+	queue_remove(s, pod);
+	waiting_end(s, pod);
 	cluster_pod_remove(&s->cluster, pod);
 }
 
-/* Something changed that may help those for whom no node fitted: all of them, or only those who
- * look at who else is there. */
-static void retry_unschedulable(struct scheduler *s, bool only_sociable, int64_t now_ns)
+/* The pod leaves its node, which stays known while others are told. */
+static void leave(struct scheduler *s, struct pod *pod, bool gone, int64_t now_ns)
 {
-	if ((only_sociable ? s->n_sociable : s->n_unschedulable) == 0)
-		return;
-	tree_for_each (pod, &s->backoff, struct pod, link) {
-		if (pod->state != POD_UNSCHEDULABLE || (only_sociable && !pod->sociable))
-			continue;
-		dequeue(s, pod);
-		/* The first failure waits for nobody: the cluster has just changed. */
-		if (pod->attempts <= 1)
-			enqueue(s, pod);
-		else
-			wait_until(s, pod, POD_BACKOFF, now_ns + backoff_ns(pod));
-	}
-}
+	struct node *node = pod->node;
+	struct class *class = pod->class;
 
-static void wake_due(struct scheduler *s, int64_t now_ns)
-{
-	struct pod *pod;
-
-	while ((pod = tree_entry(tree_first(&s->backoff), struct pod, link)) != NULL &&
-	       pod->due_ns <= now_ns) {
-		dequeue(s, pod);
-		enqueue(s, pod);
-	}
-}
-
-/* --- Changes ---------------------------------------------------------------------- */
-
-static bool same_labels(const struct facts *a, const struct facts *b)
-{
-	if (a->n_labels != b->n_labels)
-		return false;
-	for (size_t i = 0; i < a->n_labels; i++)
-		if (strcmp(a->labels[i].key, b->labels[i].key) != 0 ||
-		    strcmp(a->labels[i].value, b->labels[i].value) != 0)
-			return false;
-	return true;
-}
-
-/* Whether a pod may fit now that did not fit before. */
-static bool node_differs(const struct object *old, const struct object *new)
-{
-	const struct node_facts *a = old->facts.node, *b = new->facts.node;
-
-	if (a->unschedulable != b->unschedulable || a->cpu_milli != b->cpu_milli ||
-	    a->memory_bytes != b->memory_bytes || a->ephemeral_bytes != b->ephemeral_bytes ||
-	    a->pods != b->pods || a->n_taints != b->n_taints)
-		return true;
-	for (size_t i = 0; i < a->n_taints; i++)
-		if (strcmp(a->taints[i].key, b->taints[i].key) != 0 ||
-		    strcmp(a->taints[i].value, b->taints[i].value) != 0 ||
-		    strcmp(a->taints[i].effect, b->taints[i].effect) != 0)
-			return true;
-	return !same_labels(&old->facts, &new->facts);
-}
-
-static void on_node(struct scheduler *s, const struct object *old, const struct object *new,
-		    int64_t now_ns)
-{
-	struct cluster *c = &s->cluster;
-	struct node *node = cluster_node_make(c, new ? new->name : old->name);
-
-	c->n_real += (new != NULL) - (node->object != NULL);
-
-	const struct object *before = node->object;
-	bool helps = new != NULL && (before == NULL || node_differs(before, new));
-
-	node->object = new ? object_ref(new) : NULL;
-	if (before != NULL)
-		object_unref((struct object *)before);
-	cluster_node_drop(c, node);
-	if (helps)
-		retry_unschedulable(s, false, now_ns);
+	node->held++;
+	class->refs++;
+	if (gone)
+		forget(s, pod);
+	else
+		cluster_displace(&s->cluster, pod);
+	node->held--;
+	hint_left(s, class, node, now_ns);
+	class_unref(&s->cluster, class);
+	cluster_node_drop(&s->cluster, node);
 }
 
 static bool takes_room(const struct object *pod)
@@ -214,67 +69,178 @@ static bool takes_room(const struct object *pod)
 	return p->scheduled && p->phase != PHASE_SUCCEEDED && p->phase != PHASE_FAILED;
 }
 
-static bool is_ours(const struct object *pod)
+static bool is_ours(const struct scheduler *s, const struct object *pod)
 {
 	const struct pod_facts *p = pod->facts.pod;
 
-	return !p->scheduled && pod->facts.deleted_ns == 0 && p->phase != PHASE_SUCCEEDED &&
-	       p->phase != PHASE_FAILED && strcmp(p->scheduler_name, SCHEDULER_NAME) == 0;
+	if (p->scheduled || pod->facts.deleted_ns != 0 || p->phase == PHASE_SUCCEEDED ||
+	    p->phase == PHASE_FAILED)
+		return false;
+	for (size_t i = 0; s->config.names[i] != NULL; i++)
+		if (strcmp(p->scheduler_name, s->config.names[i]) == 0)
+			return true;
+	return false;
 }
 
+static bool is_gated(const struct object *pod)
+{
+	return wire_count(pod_spec_bytes(pod), SPEC_GATES) > 0;
+}
+
+/* Room may have been made for it by an earlier leader. */
+static void take_over_nomination(struct scheduler *s, struct pod *pod)
+{
+	struct bytes name = wire_find(pod_status_bytes(pod->object), STATUS_NOMINATED);
+	char *text;
+
+	if (name.len == 0)
+		return;
+	text = arena_strndup(&s->cluster.work, (const char *)name.data, name.len);
+	nominate(s, pod->waiting, cluster_node(&s->cluster, text));
+	arena_reset(&s->cluster.work);
+}
+
+static void begin_waiting(struct scheduler *s, struct pod *pod)
+{
+	pod->waiting = xcalloc(1, sizeof(*pod->waiting));
+	pod->waiting->pod = pod;
+	list_init(&pod->waiting->asleep);
+	if (is_gated(pod->object)) {
+		queue_add_gated(s, pod);
+		return;
+	}
+	pod->waiting->wish = wish_ref(&s->wishes, &s->cluster, pod);
+	take_over_nomination(s, pod);
+	queue_add(s, pod);
+}
+
+/* Newer bytes of a pod that waits. What our own report changes is nothing to it. */
 static void on_waiting(struct scheduler *s, struct pod *pod, const struct object *new)
 {
-	bool same = pod->object->facts.generation ==
-		    new->facts.generation &&same_labels(&pod->object->facts, &new->facts);
+	struct waiting *w = pod->waiting;
+	bool same = class_is_same(pod->object, new);
 
-	/* The queue is sorted by what is in the object. */
-	if (pod->state == POD_QUEUED)
-		tree_remove(&s->queue, &pod->link);
-	cluster_pod_update(&s->cluster, pod, new);
-	if (pod->state == POD_QUEUED) {
-		tree_insert(&s->queue, pod, &pod->link);
-	} else if (pod->state == POD_UNSCHEDULABLE && !same) {
-		/* Its spec changed (a gate is gone, say). Our own report about it changes nothing.
-		 */
-		dequeue(s, pod);
-		enqueue(s, pod);
+	if (same && pod->state != POD_GATED) {
+		queue_update(s, pod, new);
+		return;
 	}
+	if (pod->state == POD_ASSUMED) {
+		struct wish *before = w->wish;
+
+		cluster_pod_update(&s->cluster, pod, new);
+		w->wish = wish_ref(&s->wishes, &s->cluster, pod);
+		wish_unref(&s->wishes, &s->cluster, before);
+		return;
+	}
+	/* Its spec or labels changed (a gate is gone, say): all begins anew. */
+	queue_remove(s, pod);
+	waiting_end(s, pod);
+	cluster_pod_update(&s->cluster, pod, new);
+	begin_waiting(s, pod);
+}
+
+static void on_placed(struct scheduler *s, struct pod *pod, const struct object *new,
+		      int64_t now_ns)
+{
+	struct node *node = cluster_node_make(&s->cluster, new->facts.pod->node_name);
+	bool was_there = pod != NULL && pod->node == node;
+
+	if (pod == NULL) {
+		pod = cluster_pod_add(&s->cluster, new);
+		place(s, pod, node, POD_PLACED);
+	} else if (pod->state == POD_PLACED && was_there) {
+		const struct class *before = pod->class;
+
+		before = cluster_pod_update(&s->cluster, pod, new) ? NULL : before;
+		if (before != NULL)
+			return;
+		/* Other labels: it may be one that others wait for, or wait to be rid of. */
+		hint_left(s, pod->class, node, now_ns);
+	} else {
+		node->held++; /* Stays while the pod moves. */
+		queue_remove(s, pod);
+		waiting_end(s, pod);
+		cluster_displace(&s->cluster, pod);
+		cluster_pod_update(&s->cluster, pod, new);
+		node->held--;
+		place(s, pod, node, POD_PLACED);
+	}
+	if (!was_there)
+		hint_came(s, pod->class, now_ns);
 }
 
 static void on_pod(struct scheduler *s, const struct object *old, const struct object *new,
 		   int64_t now_ns)
 {
 	struct pod *pod = cluster_pod(&s->cluster, (new ? new : old)->facts.uid);
-	bool placed = new != NULL &&takes_room(new), waits = new != NULL &&is_ours(new);
-	bool frees = pod != NULL && pod->node != NULL && !placed && pod->state == POD_PLACED;
+	bool placed = new != NULL &&takes_room(new), waits = new != NULL &&is_ours(s, new);
 
-	if (!placed && !waits) {
-		if (pod != NULL)
-			forget(s, pod);
-	} else if (placed) {
-		struct node *node = cluster_node_make(&s->cluster, new->facts.pod->node_name);
-
-		if (pod == NULL)
-			pod = cluster_pod_add(&s->cluster, new);
-		else if (pod->state == POD_PLACED && pod->node == node) {
-			cluster_pod_update(&s->cluster, pod, new);
-			return;
-		} else {
-			node->n_pods++; /* Stays while the pod moves. */
-			dequeue(s, pod);
-			cluster_displace(&s->cluster, pod);
-			node->n_pods--;
-			cluster_pod_update(&s->cluster, pod, new);
-		}
-		place(s, pod, node, POD_PLACED);
-		retry_unschedulable(s, true, now_ns);
-	} else if (pod != NULL) {
+	if (placed)
+		on_placed(s, pod, new, now_ns);
+	else if (waits && pod != NULL && pod->state != POD_PLACED)
 		on_waiting(s, pod, new);
-	} else {
-		enqueue(s, cluster_pod_add(&s->cluster, new));
+	else if (pod != NULL && pod->node != NULL)
+		leave(s, pod, true, now_ns);
+	else if (pod != NULL)
+		forget(s, pod);
+	else if (waits)
+		begin_waiting(s, cluster_pod_add(&s->cluster, new));
+}
+
+/* --- Other changes ---------------------------------------------------------------------- */
+
+static void on_node(struct scheduler *s, const struct object *old, const struct object *new,
+		    int64_t now_ns)
+{
+	struct cluster *c = &s->cluster;
+	struct node *node = cluster_node_make(c, new ? new->name : old->name);
+	const struct object *before = node->object;
+	bool moved = before == NULL || new == NULL || node_facts_move(before, new);
+	bool helps = moved || node_facts_differ(before, new);
+
+	if (before == NULL && new == NULL) {
+		cluster_node_drop(c, node);
+		return;
 	}
-	if (frees)
-		retry_unschedulable(s, false, now_ns);
+	/* Nobody waits for a node that is gone. */
+	while (new == NULL && node->n_nominated > 0) {
+		struct waiting *w = node->nominated[0];
+
+		if (w->pod->state == POD_UNSCHEDULABLE)
+			queue_wake(s, w->pod, now_ns);
+		nominate(s, w, NULL);
+	}
+	cluster_node_set(c, node, new);
+	if (helps)
+		hint_node(s, node, moved, now_ns);
+	cluster_node_drop(c, node);
+}
+
+static void on_namespace(struct scheduler *s, const struct object *old, const struct object *new,
+			 int64_t now_ns)
+{
+	bool labels = old == NULL || new == NULL || !node_facts_same_labels(old, new);
+
+	spaces_on_namespace(&s->cluster, old, new);
+	if (labels)
+		hint_space(s, now_ns);
+}
+
+static void on_other(struct scheduler *s, const struct object *old, const struct object *new,
+		     int64_t now_ns)
+{
+	const struct kind *kind = (new ? new : old)->kind;
+	const struct volume_rules *volumes = s->config.volumes;
+
+	if (kind == s->namespaces)
+		on_namespace(s, old, new, now_ns);
+	else if (kind == s->services)
+		spaces_on_service(&s->cluster, old, new);
+	else if (kind == s->budgets)
+		spaces_on_budget(&s->cluster, old, new);
+	else if (volumes != NULL && !list_empty(&s->wishes.stuck) &&
+		 volumes->change_helps(old, new))
+		hint_volumes(s, now_ns);
 }
 
 void scheduler_on_change(struct scheduler *s, const struct object *old, const struct object *new,
@@ -282,45 +248,68 @@ void scheduler_on_change(struct scheduler *s, const struct object *old, const st
 {
 	const struct facts *f = &(new ? new : old)->facts;
 
-	if (f->node != NULL) {
-		on_node(s, old, new, now_ns);
-	} else if (f->pod != NULL) {
+	if (f->pod != NULL) {
 		/* A name used again is another pod. */
 		if (old != NULL && new != NULL && strcmp(old->facts.uid, new->facts.uid) != 0)
 			on_pod(s, old, NULL, now_ns);
 		on_pod(s, old, new, now_ns);
+	} else if (f->node != NULL) {
+		on_node(s, old, new, now_ns);
+	} else {
+		on_other(s, old, new, now_ns);
 	}
 }
 
 /* --- Life --------------------------------------------------------------------------- */
 
-struct scheduler *scheduler_create(uint64_t seed)
+static void begin(struct scheduler *s)
 {
-	struct scheduler *s = xcalloc(1, sizeof(*s));
-
-	s->seed = seed;
-	tree_init(&s->queue, compare_queue);
-	tree_init(&s->backoff, compare_due);
-	return s;
+	cluster_init(&s->cluster);
+	s->wishes.volume_rules = s->config.volumes;
+	wishes_init(&s->wishes);
+	row_cache_init(&s->row_cache);
+	queue_init(s);
+	s->n_assumed = s->n_placed = s->n_unschedulable = s->n_gated = 0;
+	s->order = 0;
+	s->next_node = 0;
 }
 
-static void clear(struct scheduler *s)
+static void end(struct scheduler *s)
 {
+	table_for_each(pod, &s->cluster.pods, struct pod, link)
+	{
+		queue_remove(s, pod);
+		waiting_end(s, pod);
+	}
+	wishes_fini(&s->wishes, &s->cluster);
+	row_cache_fini(&s->row_cache);
 	cluster_fini(&s->cluster);
-	tree_init(&s->queue, compare_queue);
-	tree_init(&s->backoff, compare_due);
-	s->n_assumed = s->n_placed = s->n_unschedulable = s->n_sociable = 0;
-	s->order = s->mark = 0;
-	s->next_node = 0;
+}
+
+struct scheduler *scheduler_create(const struct scheduler_config *config)
+{
+	static const char *const default_names[] = { "default-scheduler", NULL };
+	struct scheduler *s = xcalloc(1, sizeof(*s));
+
+	s->config = *config;
+	if (s->config.names == NULL)
+		s->config.names = default_names;
+	s->seed = config->seed;
+	s->namespaces = kind_named("", "Namespace");
+	s->services = kind_named("", "Service");
+	s->budgets = kind_named("policy", "PodDisruptionBudget");
+	begin(s);
+	return s;
 }
 
 void scheduler_destroy(struct scheduler *s)
 {
 	if (s == NULL)
 		return;
-	clear(s);
-	free(s->scores);
-	free(s->fitting);
+	end(s);
+	free(s->candidates);
+	free(s->pinned_rows);
+	free(s->place_marks);
 	free(s);
 }
 
@@ -331,11 +320,11 @@ struct seeding {
 	size_t n, cap;
 };
 
-static bool seed_node(void *ctx, const struct object *o)
+static bool seed_any(void *ctx, const struct object *o)
 {
 	struct seeding *seeding = ctx;
 
-	on_node(seeding->s, NULL, o, seeding->now_ns);
+	scheduler_on_change(seeding->s, NULL, o, seeding->now_ns);
 	return true;
 }
 
@@ -343,7 +332,7 @@ static bool seed_pod(void *ctx, const struct object *o)
 {
 	struct seeding *seeding = ctx;
 
-	if (is_ours(o)) {
+	if (is_ours(seeding->s, o)) {
 		array_grow(seeding->waiting, seeding->n, seeding->cap);
 		seeding->waiting[seeding->n++] = o;
 	} else {
@@ -365,9 +354,13 @@ static int compare_age(const void *x, const void *y)
 void scheduler_seed(struct scheduler *s, const struct store *store, int64_t now_ns)
 {
 	struct seeding seeding = { .s = s, .now_ns = now_ns };
+	const struct kind *const first[] = { s->namespaces, s->services, s->budgets,
+					     kind_named("", "Node") };
 
-	clear(s);
-	store_walk(store, kind_named("", "Node"), NULL, NULL, NULL, seed_node, &seeding);
+	end(s);
+	begin(s);
+	for (size_t i = 0; i < array_size(first); i++)
+		store_walk(store, first[i], NULL, NULL, NULL, seed_any, &seeding);
 	store_walk(store, kind_named("", "Pod"), NULL, NULL, NULL, seed_pod, &seeding);
 	if (seeding.n > 0)
 		qsort(seeding.waiting, seeding.n, sizeof(*seeding.waiting), compare_age);
@@ -378,154 +371,102 @@ void scheduler_seed(struct scheduler *s, const struct store *store, int64_t now_
 
 /* --- Deciding ----------------------------------------------------------------------- */
 
-/* splitmix64: ties are broken evenly, and the same way for the same seed. */
-static uint64_t chance(struct scheduler *s)
+static void bind(struct scheduler *s, struct look *look, struct view *view, struct intents *intents,
+		 struct pod *pod, struct node *node)
 {
-	uint64_t z = (s->seed += 0x9e3779b97f4a7c15ULL);
+	struct wish *wish = pod->waiting->wish;
 
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
-}
-
-/* So many nodes that fit are enough to choose from. */
-static size_t enough(size_t nodes)
-{
-	enum { NODES_MIN = 100, PERCENT_MIN = 5 };
-
-	if (nodes <= NODES_MIN)
-		return nodes;
-
-	size_t percent = nodes / 125 >= 50 - PERCENT_MIN ? PERCENT_MIN : 50 - nodes / 125;
-	size_t n = nodes * percent / 100;
-
-	return n < NODES_MIN ? NODES_MIN : n;
-}
-
-static void mark_siblings(struct scheduler *s, const struct pod *pod)
-{
-	const struct owner_ref *owner = object_controller(pod->object);
-	const struct group *g = owner ? map_get(&s->cluster.groups, owner->uid) : NULL;
-
-	s->mark++;
-	for (size_t i = 0; g != NULL && i < g->n; i++) {
-		g->spread[i].node->mark = s->mark;
-		g->spread[i].node->siblings = g->spread[i].count;
-	}
-}
-
-#define RAISE(max, s, field)                                                                       \
-	do {                                                                                       \
-		if ((s).field > (max)->field)                                                      \
-			(max)->field = (s).field;                                                  \
-	} while (0)
-
-/* Nodes that fit, with their raw scores; misfits counts the others by reason. */
-static size_t filter(struct scheduler *s, const struct request *r, size_t misfits[MISFIT_COUNT],
-		     struct score *ret_max)
-{
-	struct cluster *c = &s->cluster;
-	size_t wanted = enough(c->n_real), n = 0;
-
-	if (s->cap_scores < c->n_nodes) {
-		s->cap_scores = c->n_nodes + c->n_nodes / 2;
-		s->scores = xreallocarray(s->scores, s->cap_scores, sizeof(*s->scores));
-		s->fitting = xreallocarray(s->fitting, s->cap_scores, sizeof(struct node *));
-	}
-	for (size_t i = 0; i < c->n_nodes && n < wanted; i++) {
-		struct node *node = c->nodes[s->next_node++ % c->n_nodes];
-
-		if (node->object == NULL)
-			continue;
-
-		enum misfit m = node_misfit(r, node);
-
-		misfits[m]++;
-		if (m != FITS)
-			continue;
-		s->fitting[n] = node;
-		s->scores[n] = node_score(r, node, s->mark);
-		RAISE(ret_max, s->scores[n], affinity);
-		RAISE(ret_max, s->scores[n], soft_taints);
-		RAISE(ret_max, s->scores[n], siblings);
-		n++;
-	}
-	if (c->n_nodes > 0)
-		s->next_node %= c->n_nodes;
-	return n;
-}
-
-static struct node *choose(struct scheduler *s, size_t n, const struct score *max)
-{
-	struct node *best = NULL;
-	int64_t best_total = -1;
-	uint64_t ties = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		int64_t total = score_total(&s->scores[i], max);
-
-		if (total > best_total) {
-			best = s->fitting[i];
-			best_total = total;
-			ties = 1;
-		} else if (total == best_total && chance(s) % ++ties == 0) {
-			best = s->fitting[i];
-		}
-	}
-	return best;
-}
-
-/* The first resource asked for that is none of those every node has. */
-static const char *extended_resource(CoreV1__Container *const *list, size_t n)
-{
-	static const char *const common[] = { "cpu", "memory", "ephemeral-storage" };
-
-	for (size_t i = 0; i < n; i++) {
-		const CoreV1__ResourceRequirements *r = list[i]->resources;
-
-		for (size_t k = 0; r != NULL && k < r->n_requests; k++) {
-			bool known = false;
-
-			for (size_t j = 0; j < array_size(common); j++)
-				known = known || text_is(r->requests[k]->key, common[j]);
-			if (!known)
-				return text_of(r->requests[k]->key);
-		}
-	}
-	return NULL;
-}
-
-static void decide(struct scheduler *s, struct view *view, struct intents *intents, struct pod *pod,
-		   const CoreV1__PodSpec *spec)
-{
-	struct request r = { .facts = pod->object->facts.pod, .spec = spec };
-	size_t misfits[MISFIT_COUNT] = { 0 };
-	struct score max = { 0 };
-
-	auto_with(neighbours_fini) struct neighbours neighbours = { 0 };
-
-	r.extended = extended_resource(spec->containers, spec->n_containers);
-	if (neighbours_look(&neighbours, view, &s->cluster, pod, spec))
-		r.neighbours = &neighbours;
-	mark_siblings(s, pod);
-
-	size_t n = filter(s, &r, misfits, &max);
-	struct node *node = choose(s, n, &max);
-
-	pod->attempts++;
-	dequeue(s, pod);
-	if (node != NULL) {
-		place(s, pod, node, POD_ASSUMED);
-		intend_bind(intents, pod->object, node->name);
-		intend_event(intents, SCHEDULER_NAME, pod->object, "Normal", "Scheduled",
-			     "Successfully assigned %s/%s to %s", pod->object->namespace,
-			     pod->object->name, node->name);
+	if (look->claims != NULL &&
+	    !look->volume_rules->reserve(look->claims, view, node, intents)) {
+		/* Its room is kept until its volumes are there. */
+		nominate(s, pod->waiting, node);
+		wish->reasons = UINT64_C(1) << MISFIT_VOLUME;
+		queue_sleep(s, pod, view->now_ns);
 		return;
 	}
-	pod->sociable = misfits[MISFIT_WANTED] + misfits[MISFIT_SPREAD] > 0;
-	wait_until(s, pod, POD_UNSCHEDULABLE, view->now_ns + UNSCHEDULABLE_MAX_NS);
-	report_unschedulable(view, intents, pod->object,
-			     explain_misfits(view->arena, s->cluster.n_real, &r, misfits));
+	nominate(s, pod->waiting, NULL);
+	place(s, pod, node, POD_ASSUMED);
+	intend_bind(intents, pod->object, node->name);
+	intend_event(intents, pod->object->facts.pod->scheduler_name, pod->object, "Normal",
+		     "Scheduled", "Successfully assigned %s/%s to %s", pod->object->namespace,
+		     pod->object->name, node->name);
+	hint_came(s, pod->class, view->now_ns);
+	hint_success(s, wish, view->now_ns);
+}
+
+/* Whoever is less important and had room made there looks elsewhere. */
+static void clear_less_important(struct scheduler *s, struct node *node, const struct wish *wish,
+				 struct view *view, struct intents *intents)
+{
+	for (size_t i = node->n_nominated; i > 0; i--) {
+		struct waiting *w = node->nominated[i - 1];
+
+		if (w->pod->object->facts.pod->priority >= wish->priority)
+			continue;
+		report_cleared(intents, w->pod->object);
+		if (w->pod->state == POD_UNSCHEDULABLE)
+			queue_wake(s, w->pod, view->now_ns);
+		nominate(s, w, NULL);
+	}
+}
+
+static void remember_reasons(struct wish *wish, const struct findings *f)
+{
+	wish->reasons = f->why != NULL ? UINT64_C(1) << MISFIT_VOLUME : 0;
+	for (int m = FITS + 1; m < MISFIT_COUNT; m++)
+		if (f->misfits[m] > 0)
+			wish->reasons |= UINT64_C(1) << m;
+}
+
+static void fail(struct scheduler *s, struct look *look, struct view *view, struct intents *intents,
+		 struct pod *pod, const struct findings *f)
+{
+	struct waiting *w = pod->waiting;
+	struct wish *wish = w->wish;
+	const char *why = explain(view->arena, s->cluster.n_real, wish, f);
+	struct preemption p = { 0 };
+
+	remember_reasons(wish, f);
+	if (f->why == NULL && s->cluster.n_real > 0)
+		p = preempt_find(s, look, wish, w, view);
+	if (p.why != NULL)
+		why = arena_printf(view->arena, "%s preemption: %s", why, p.why);
+	for (size_t i = 0; i < p.n_victims; i++)
+		if (!p.victims[i]->dying)
+			report_victim(view, intents, p.victims[i]->object, pod->object, p.node);
+	if (p.node != NULL)
+		clear_less_important(s, p.node, wish, view, intents);
+	if (!p.keep)
+		nominate(s, w, p.node);
+	report_unschedulable(view, intents, pod->object, why,
+			     w->nominated ? w->nominated->name : "");
+	queue_sleep(s, pod, view->now_ns);
+}
+
+static void attempt(struct scheduler *s, struct view *view, struct intents *intents,
+		    struct pod *pod)
+{
+	struct waiting *w = pod->waiting;
+	struct wish *wish = w->wish;
+	struct findings f = { 0 };
+	struct node *node = NULL;
+	struct look look;
+
+	cluster_order(&s->cluster);
+	wish_look_for_defaults(wish, &s->cluster, view);
+	look_begin(&look, &s->cluster, wish, w);
+	look.volume_rules = s->config.volumes;
+	if (wish->volumes)
+		look.claims = look.volume_rules->look(view, pod->object, wish->spec, &f.why);
+	queue_remove(s, pod);
+	w->attempts++;
+	w->tried_ns = view->now_ns;
+	if (f.why == NULL)
+		node = decide(s, &look, wish, w, view->arena, &f);
+	if (node != NULL)
+		bind(s, &look, view, intents, pod, node);
+	else
+		fail(s, &look, view, intents, pod, &f);
 }
 
 bool scheduler_next(struct scheduler *s, struct view *view, struct intents *intents,
@@ -533,18 +474,11 @@ bool scheduler_next(struct scheduler *s, struct view *view, struct intents *inte
 {
 	struct pod *pod;
 
-	wake_due(s, view->now_ns);
-	while ((pod = tree_entry(tree_first(&s->queue), struct pod, link)) != NULL) {
-		const CoreV1__Pod *message = view_message(view, pod->object);
+	queue_wake_due(s, view->now_ns);
+	while ((pod = queue_first(s)) != NULL) {
 		size_t before = intents->count;
 
-		if (message->spec->n_schedulinggates > 0) {
-			/* Until its spec changes. */
-			dequeue(s, pod);
-			wait_until(s, pod, POD_UNSCHEDULABLE, INT64_MAX);
-			continue;
-		}
-		decide(s, view, intents, pod, message->spec);
+		attempt(s, view, intents, pod);
 		if (intents->count == before)
 			continue;
 		*ret_pod = pod->object;
@@ -553,26 +487,28 @@ bool scheduler_next(struct scheduler *s, struct view *view, struct intents *inte
 	return false;
 }
 
-void scheduler_refused(struct scheduler *s, const char *namespace, const char *name, int64_t now_ns)
+void scheduler_refused(struct scheduler *s, const char *uid, int64_t now_ns)
 {
-	/* Rare, so nothing is kept for it. */
-	map_for_each (slot, &s->cluster.pods) {
-		struct pod *pod = slot->value;
+	struct pod *pod = cluster_pod(&s->cluster, uid);
 
-		if ((pod->state == POD_ASSUMED || pod->state == POD_UNSCHEDULABLE) &&
-		    strcmp(pod->object->namespace, namespace) == 0 &&
-		    strcmp(pod->object->name, name) == 0) {
-			back_off(s, pod, now_ns);
-			return;
-		}
+	if (pod == NULL || pod->waiting == NULL || pod->state == POD_GATED)
+		return;
+	nominate(s, pod->waiting, NULL);
+	if (pod->state == POD_ASSUMED) {
+		queue_remove(s, pod);
+		leave(s, pod, false, now_ns);
+		queue_back_off(s, pod, now_ns);
+	} else if (pod->state == POD_UNSCHEDULABLE) {
+		queue_remove(s, pod);
+		queue_back_off(s, pod, now_ns);
 	}
 }
 
 int64_t scheduler_again_ns(const struct scheduler *s)
 {
-	const struct pod *pod = tree_entry(tree_first(&s->backoff), struct pod, link);
+	const struct waiting *w = tree_entry(tree_first(&s->backoff), struct waiting, link);
 
-	return pod == NULL || pod->due_ns == INT64_MAX ? 0 : pod->due_ns;
+	return w == NULL ? 0 : w->due_ns;
 }
 
 struct scheduler_counts scheduler_count(const struct scheduler *s)
@@ -582,7 +518,11 @@ struct scheduler_counts scheduler_count(const struct scheduler *s)
 		.queued = s->queue.count,
 		.backing_off = s->backoff.count - s->n_unschedulable,
 		.unschedulable = s->n_unschedulable,
+		.gated = s->n_gated,
 		.assumed = s->n_assumed,
 		.placed = s->n_placed,
+		.classes = s->cluster.classes.n,
+		.terms = s->cluster.terms.n,
+		.wishes = s->wishes.table.n,
 	};
 }

@@ -138,7 +138,7 @@ static CoreV1__Pod *make_pod(struct arena *a, int i)
 static void bench_scheduling(int nodes, int pods)
 {
 	struct store *s = store_create(&store_limits_default);
-	struct scheduler *scheduler = scheduler_create(1);
+	struct scheduler *scheduler = scheduler_create(&(struct scheduler_config){ .seed = 1 });
 	struct arena a;
 	uint64_t begun;
 	int bound = 0;

@@ -30,7 +30,7 @@ static void on_change(void *ctx, const struct change *change)
 static void setup(struct bed *b)
 {
 	world_init(&b->w);
-	b->scheduler = scheduler_create(1);
+	b->scheduler = scheduler_create(&(struct scheduler_config){ .seed = 1 });
 	b->listener = (struct store_listener){ .cb = on_change, .ctx = b };
 	store_listen(b->w.store, &b->listener);
 	scheduler_seed(b->scheduler, b->w.store, b->w.now_ns);
@@ -99,6 +99,9 @@ static const char *node_of(struct bed *b, const char *pod)
 
 /* --- One pod among nodes ------------------------------------------------------------------- */
 
+#define NOT_HELPFUL(n)                                                                             \
+	"preemption: 0/" n " nodes are available: " n " Preemption is not helpful for scheduling."
+
 struct node_case {
 	const char *name, *cpu, *labels, *spec;
 };
@@ -139,7 +142,7 @@ static const struct {
 	  "",
 	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/3 nodes are "
 	  "available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were "
-	  "unschedulable.\n" },
+	  "unschedulable. " NOT_HELPFUL("3") "\n" },
 	{ "a taint is tolerated",
 	  { &tainted },
 	  "1",
@@ -151,7 +154,7 @@ static const struct {
 	  "1",
 	  "'tolerations':[{'key':'k','operator':'Equal','value':'w','effect':'NoSchedule'}]",
 	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/1 nodes are "
-	  "available: 1 node(s) had untolerated taint(s).\n" },
+	  "available: 1 node(s) had untolerated taint(s). " NOT_HELPFUL("1") "\n" },
 	{ "a soft taint only repels",
 	  { &soft, &plain },
 	  "1",
@@ -169,7 +172,8 @@ static const struct {
 	  "1",
 	  "'nodeSelector':{'disk':'ssd'}",
 	  "status pods default/p\nevent pods default/p Warning FailedScheduling: 0/1 nodes are "
-	  "available: 1 node(s) didn't match Pod's node affinity/selector.\n" },
+	  "available: 1 node(s) didn't match Pod's node affinity/selector. " NOT_HELPFUL(
+		  "1") "\n" },
 	{ "required affinity",
 	  { &plain, &ssd },
 	  "1",
@@ -246,10 +250,13 @@ static void room_is_promised_once(void **state)
 	assert_int_equal(scheduler_count(b.scheduler).assumed, 2);
 	assert_int_equal(scheduler_count(b.scheduler).unschedulable, 1);
 
-	/* One is refused: it has its turn again after a second. */
-	scheduler_refused(b.scheduler, "default", "p0", b.w.now_ns);
+	/* One is refused: who waits for room has it, and it has its turn again after a second. */
+	scheduler_refused(b.scheduler, world_get(&b.w, "pods", "default", "p0")->facts.uid,
+			  b.w.now_ns);
 	assert_int_equal(scheduler_count(b.scheduler).assumed, 1);
 	assert_int_equal(scheduler_again_ns(b.scheduler), b.w.now_ns + S);
+	assert_non_null(strstr(run(&b), "bind pods default/p2 n1"));
+	world_delete(&b.w, "pods", "default", "p2", 0, NULL);
 	b.w.now_ns += S;
 	assert_non_null(strstr(run(&b), "bind pods default/p0 n1"));
 }
