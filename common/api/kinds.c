@@ -95,7 +95,7 @@ static const struct kind_subresource core_v1_replication_controller_subs[] = {
 	false),
 };
 static const struct kind_subresource core_v1_resource_quota_subs[] = {
-	SUB("status", "", "v1", "ResourceQuota", core_v1__resource_quota, CHANGE, false),
+	SUB("status", "", "v1", "ResourceQuota", core_v1__resource_quota, CHANGE, true),
 };
 static const struct kind_subresource core_v1_service_account_subs[] = {
 	SUB("token", "authentication.k8s.io", "v1", "TokenRequest",
@@ -187,7 +187,7 @@ const struct kind kinds_all[] = {
 			"reportingComponent", "source", "type")),
 	CORE(LimitRange, "limitrange", "limitranges", core_v1__limit_range,
 		.short_names = NAMES("limits"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_PUT_CREATES | KIND_BLIND_PUT),
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_PUT_CREATES | KIND_BLIND_PUT),
 	CORE(Namespace, "namespace", "namespaces", core_v1__namespace,
 		.short_names = NAMES("ns"), .verbs = ALL & ~KIND_DELETE_COLLECTION,
 		.flags = KIND_SERVED | KIND_BLIND_PUT | KIND_STATUS,
@@ -224,7 +224,7 @@ const struct kind kinds_all[] = {
 		.field_selectors = NAMES("status.replicas")),
 	CORE(ResourceQuota, "resourcequota", "resourcequotas", core_v1__resource_quota,
 		.short_names = NAMES("quota"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_STATUS,
 		SUBRESOURCES(core_v1_resource_quota_subs)),
 	CORE(Secret, "secret", "secrets", core_v1__secret,
 		.verbs = ALL, .flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT,

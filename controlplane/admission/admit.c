@@ -34,6 +34,8 @@ static const struct strategy *const strategies[] = {
 	&strategy_pod_template,
 	&strategy_priority_class,
 	&strategy_disruption_budget,
+	&strategy_limit_range,
+	&strategy_resource_quota,
 	&strategy_certificate_request,
 	&strategy_controller_revision,
 	&strategy_persistent_volume,
@@ -227,6 +229,9 @@ int admit_create(struct admission *a, const struct kind *kind, ProtobufCMessage 
 	admission_defaults(a->arena, kind, message);
 	if (s->prepare != NULL)
 		s->prepare(a, message, NULL);
+	rc = admit_limits(a, kind, message, true, st);
+	if (rc < 0)
+		return rc;
 	if (s->admit != NULL) {
 		rc = s->admit(a, kind, message, NULL, st);
 		if (rc < 0)
@@ -332,6 +337,11 @@ int admit_update(struct admission *a, const struct kind *kind, const struct obje
 	admission_defaults(a->arena, kind, message);
 	if (s->prepare != NULL)
 		s->prepare(a, message, old);
+
+	int limited = admit_limits(a, kind, message, false, st);
+
+	if (limited < 0)
+		return limited;
 	if (s->admit != NULL) {
 		int rc = s->admit(a, kind, message, old, st);
 

@@ -39,7 +39,8 @@ extern const struct strategy strategy_pod, strategy_service, strategy_namespace,
 	strategy_ingress, strategy_ingress_class, strategy_network_policy,
 	strategy_persistent_volume, strategy_persistent_volume_claim, strategy_storage_class;
 
-extern const struct strategy strategy_disruption_budget;
+extern const struct strategy strategy_disruption_budget, strategy_limit_range,
+	strategy_resource_quota;
 
 /* 403 `pods "x" is forbidden: ...` */
 int forbid(struct status *st, const struct kind *kind, const char *name, const char *fmt, ...)
@@ -86,3 +87,8 @@ int admit_pod_priority(struct admission *a, const struct kind *kind, CoreV1__Pod
 		       struct status *st);
 /* A client that knows nothing of them does not take them away. */
 void keep_pod_priority(CoreV1__PodSpec *spec, const CoreV1__PodSpec *old);
+
+/* limits.c: what the LimitRanges of the namespace give to a pod that is made, and whether they
+ * allow it or the claim; 403 when not. Other kinds pass at once. */
+int admit_limits(struct admission *a, const struct kind *kind, ProtobufCMessage *message,
+		 bool created, struct status *st);

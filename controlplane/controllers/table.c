@@ -14,6 +14,7 @@ extern const struct controller controller_masters;
 extern const struct controller controller_garbage;
 extern const struct controller controller_nodelifecycle;
 extern const struct controller controller_podgc;
+extern const struct controller controller_quota;
 extern const struct controller controller_events;
 extern const struct controller controller_ephemeral_volumes;
 extern const struct controller controller_local_path;
@@ -34,6 +35,7 @@ const struct controller *const controllers[] = {
 	&controller_garbage,
 	&controller_nodelifecycle,
 	&controller_podgc,
+	&controller_quota,
 	&controller_events,
 	&controller_ephemeral_volumes,
 	&controller_local_path,

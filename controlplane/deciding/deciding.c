@@ -9,6 +9,7 @@
 #include "common/api/message.h"
 #include "common/base/alloc.h"
 #include "common/base/log.h"
+#include "controlplane/budgets/quota.h"
 #include "controlplane/controllers/keys.h"
 #include "controlplane/deciding/memory.h"
 
@@ -79,16 +80,15 @@ static bool is_edited(const struct change *change)
 	       change->old->facts.generation != change->new->facts.generation;
 }
 
-/* A quota that is gone or allows something else; its status changes with every pod. */
+/* A quota that is gone, allows something else, or has more left than before. */
 static bool frees_quota(struct deciding *d, const struct change *change)
 {
 	const struct object *old = change->old, *new = change->new;
 
 	if (old == NULL || strcmp(old->kind->resource, "resourcequotas") != 0)
 		return false;
-	return new == NULL ||
-	       !message_equal(message_child(object_message(old, &d->changes), "spec"),
-			      message_child(object_message(new, &d->changes), "spec"));
+	return new == NULL || quota_frees(object_message(old, &d->changes),
+					  object_message(new, &d->changes));
 }
 
 /* What was refused may pass now. */

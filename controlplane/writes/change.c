@@ -10,6 +10,7 @@
 #include "common/api/pack.h"
 #include "controlplane/admission/pod.h"
 #include "controlplane/trust/sealing.h"
+#include "controlplane/writes/charges.h"
 
 int refuse_missing(struct status *st, const struct kind *kind, const char *name)
 {
@@ -113,10 +114,44 @@ static void require(struct write_change *c, const struct object *old)
 		plan_require(c->plan, old);
 }
 
+int change_put_uncharged(struct write_change *c, const struct object *old,
+			 ProtobufCMessage *message, struct status *st)
+{
+	struct object *held = object_ref(old);
+	struct bytes packed = pack_message_in(c->arena, message);
+
+	if (!c->dry_run && !is_same(held, packed, held->claims, held->n_claims)) {
+		const char *namespace = arena_strdup(c->arena, held->namespace);
+		const char *name = arena_strdup(c->arena, held->name);
+
+		require(c, held);
+		plan_put(c->plan, held->kind, namespace, name, packed, NULL, 0);
+		overlay_put(c->context->overlay, c->batch, held->kind, namespace, name, packed,
+			    NULL, 0);
+	}
+	object_unref(held);
+	return 0;
+}
+
+/* Quotas of the namespace are asked, and charged before the object of a request is written. */
+static int charge(struct write_change *c, const struct kind *kind, const char *namespace,
+		  const struct object *old, const ProtobufCMessage *new, struct status *st)
+{
+	int rc = charges_note(c, kind, namespace, old, new, st);
+
+	if (rc == 0 && !c->many)
+		rc = charges_write(c, st);
+	return rc;
+}
+
 int change_put(struct write_change *c, const struct kind *kind, const struct object *old,
 	       const char *namespace, const char *name, ProtobufCMessage *message,
 	       const char *const *claims, size_t n_claims, struct status *st)
 {
+	int charged = charge(c, kind, namespace, old, message, st);
+
+	if (charged < 0)
+		return charged;
 	message_metadata_make(message, c->arena)->resourceversion = NULL;
 
 	struct bytes clear = pack_message_in(c->arena, message), sealed = clear;
@@ -184,6 +219,8 @@ static void change_remove(struct write_change *c, const struct object *old)
 	c->revision = old->revision;
 	c->removed = true;
 	c->changed = !c->dry_run;
+	/* What is given back cannot be refused. */
+	(void)charge(c, old->kind, old->namespace, old, NULL, NULL);
 	if (c->dry_run)
 		return;
 	require(c, old);

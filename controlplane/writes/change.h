@@ -27,6 +27,8 @@ struct write_change {
 	uint64_t batch;
 	size_t plan_bytes_max; /* 0: none. A plan that takes more is refused with 413. */
 	bool dry_run;
+	bool many;              /* Of a controller: quotas are written once, at the end of the plan. */
+	struct charge *charges; /* charges.c */
 	/* What the plan's first operation will be numbered: an object of this revision or later is
 	 * the plan's own work and needs no precondition. */
 	uint64_t first_revision;
@@ -63,6 +65,11 @@ int change_binding(struct write_change *c, const struct object *pod, const CoreV
 int change_put(struct write_change *c, const struct kind *kind, const struct object *old,
 	       const char *namespace, const char *name, ProtobufCMessage *message,
 	       const char *const *claims, size_t n_claims, struct status *st);
+
+/* The same of an object that stays where it is, for what charges.c does to quotas. It leaves no
+ * trace in c's results. */
+int change_put_uncharged(struct write_change *c, const struct object *old,
+			 ProtobufCMessage *message, struct status *st);
 
 /* Texts for Warning headers beyond those of admission. */
 void change_warn(struct write_change *c, const char *const *warnings, size_t n);

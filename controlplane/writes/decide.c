@@ -9,6 +9,7 @@
 #include "common/api/message.h"
 #include "common/api/pack.h"
 #include "common/api/patch.h"
+#include "controlplane/writes/charges.h"
 #include "controlplane/writes/subresources.h"
 
 typedef SampanMaster__WriteRequest WriteRequest;
@@ -460,10 +461,13 @@ int decide_intents(struct write_change *c, const struct intents *intents,
 
 	overlay_begin(c->context->overlay);
 	c->first_revision = overlay_next_revision(c->context->overlay);
+	c->many = true;
 	for (const struct intent *i = intents->first; i != NULL && rc == 0; i = i->next) {
 		rc = decide_intent(c, i, st);
 		*ret_failed = i;
 	}
+	if (rc == 0)
+		rc = charges_write(c, st);
 	if (rc == 0)
 		rc = check_size(c, st);
 	if (rc < 0)
