@@ -30,13 +30,16 @@ static void set_limits(struct rollout *r)
 static void step(struct rollout *r)
 {
 	const AppsV1__DeploymentSpec *spec = r->deployment->spec;
+	bool recreate = spec->strategy != NULL && text_is(spec->strategy->type, "Recreate");
 
-	if (spec->paused || rollout_is_scaling(r)) {
+	/* Shares are for a rolling update. Whoever goes over to Recreate in the middle of one, and to
+	 * another number, would wait for them for ever. */
+	if (spec->paused || (!recreate && rollout_is_scaling(r))) {
 		rollout_ensure_current(r, false);
 		rollout_scale_proportionally(r);
 		if (spec->paused)
 			rollout_trim_history(r);
-	} else if (spec->strategy != NULL && text_is(spec->strategy->type, "Recreate")) {
+	} else if (recreate) {
 		rollout_recreate(r);
 	} else {
 		rollout_roll(r);

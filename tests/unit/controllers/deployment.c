@@ -304,6 +304,25 @@ static void scales_in_proportion(void **state)
 	assert_int_equal(count_pods(&w, "bad", false), 7);
 }
 
+static void goes_over_to_recreate_and_scales(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+	const char *rolling = ",'strategy':{'rollingUpdate':{'maxSurge':2,'maxUnavailable':1}}";
+	const char *recreate = ",'strategy':{'type':'Recreate'}";
+
+	setup(&w);
+	world_create(&w, deployment(&w, 7, "v1", rolling), NULL);
+	settle_ready(&w);
+	world_update(&w, deployment(&w, 7, "v2", rolling), "", NULL);
+	world_settle(&w);
+	assert_int_equal(count_pods(&w, "v1", false), 6);
+	assert_int_equal(count_pods(&w, "v2", false), 3);
+	world_update(&w, deployment(&w, 2, "v2", recreate), "", NULL);
+	settle_ready(&w);
+	assert_int_equal(count_pods(&w, "v1", false), 0);
+	assert_int_equal(count_pods(&w, "v2", true), 2);
+}
+
 /* A set that was told to shrink counts its pods a little later; they are not there to be taken away
  * twice. */
 static void a_late_status_frees_nothing(void **state)
@@ -369,6 +388,7 @@ int main(void)
 		cmocka_unit_test(recreate_waits_for_the_old),
 		cmocka_unit_test(paused_it_scales_only),
 		cmocka_unit_test(scales_in_proportion),
+		cmocka_unit_test(goes_over_to_recreate_and_scales),
 		cmocka_unit_test(a_late_status_frees_nothing),
 		cmocka_unit_test(keeps_so_many_old_sets),
 	};
