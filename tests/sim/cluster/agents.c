@@ -44,12 +44,15 @@ static bool is_attached(const struct chaos *c, const struct agent *a)
 	       c->stale < 0;
 }
 
-static void poll_within(struct chaos *c, struct agent *a, unsigned ms)
+static void poll_by(struct agent *a, uint64_t at_ns)
 {
-	uint64_t at_ns = c->sim.now_ns + (1 + sim_draw(&c->sim, ms)) * MS;
-
 	if (at_ns < a->next_poll_ns)
 		a->next_poll_ns = at_ns;
+}
+
+static void poll_within(struct chaos *c, struct agent *a, unsigned ms)
+{
+	poll_by(a, c->sim.now_ns + (1 + sim_draw(&c->sim, ms)) * MS);
 }
 
 void agents_leader_changed(struct chaos *c, unsigned master)
@@ -147,8 +150,10 @@ static void report_node(struct chaos *c, struct agent *a, const struct object *n
 		a->name, a->number % 2 ? 'b' : 'a', a->name, cores(c, a), cores(c, a),
 		a->number % 2 && !c->healed ? 8 : 110);
 
-	if (a->asked_until_ns > c->sim.now_ns)
+	if (a->asked_until_ns > c->sim.now_ns) {
+		poll_by(a, a->asked_until_ns);
 		return;
+	}
 	if (node == NULL) {
 		request = sim_request(&c->sim, VERB(CREATE), "nodes", "", a->name, json);
 	} else {
@@ -156,8 +161,7 @@ static void report_node(struct chaos *c, struct agent *a, const struct object *n
 		request->subresource = (char *)"status";
 	}
 	a->asked_until_ns = c->sim.now_ns + 5000 * MS;
-	if (a->asked_until_ns < a->next_poll_ns)
-		a->next_poll_ns = a->asked_until_ns;
+	poll_by(a, a->asked_until_ns);
 	if (chaos_chance(c, c->agents.loss_percent)) {
 		c->figures.messages_lost++;
 		return;

@@ -20,7 +20,7 @@ enum { MASTERS = 3 };
 struct figures {
 	uint64_t seeds, decisions, entries, changes, pods, evictions, requests, refused, unknown;
 	uint64_t crashes, depositions, partitions, node_faults, messages_lost, clock_jumps;
-	uint64_t forced, drained, jobs, successes, checks;
+	uint64_t forced, drained, withheld, successes;
 	uint64_t virtual_ns, settle_ns_max;
 };
 
@@ -40,6 +40,9 @@ struct chaos {
 	/* A master that leads nobody any more and does not know; -1: there is none. */
 	int stale;
 	uint64_t step_down_ns, join_ns;
+	/* A node that somebody empties, until when; NULL: none. */
+	const char *draining;
+	uint64_t drain_until_ns;
 	struct truths *truths;
 	struct oracle *oracle;
 	struct figures figures;

@@ -50,6 +50,11 @@ const struct object *draw_object(struct chaos *c, const char *resource);
 /* A pod template. how is more JSON of the spec ("" or ending in a comma). */
 const char *draw_template(struct chaos *c, const char *app, unsigned version, const char *how);
 
+/* The same for every version of a seed: who goes back to one gets what it was. */
+const char *draw_version(struct chaos *c, const char *app, unsigned version, const char *how);
+/* A number below that, or a percentage. */
+const char *draw_intstr(struct chaos *c, unsigned below);
+
 /* --- truths.c --- */
 void truths_init(struct chaos *c);
 void truths_fini(struct chaos *c);
@@ -73,4 +78,6 @@ void work_on_node(struct chaos *c);
 void work_on_pod(struct chaos *c);
 void work_on_budget(struct chaos *c);
 void work_on_quota(struct chaos *c);
+void work_on_drain(struct chaos *c);
+/* The drain that is under way goes on. */
 void work_drain(struct chaos *c);

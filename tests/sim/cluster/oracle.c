@@ -72,6 +72,12 @@ static const struct {
 	{ "pods", pods_look_at_pod },
 	{ "deployments.apps", rollouts_look_at_deployment },
 	{ "replicasets.apps", rollouts_look_at_set },
+	{ "deployments.apps", budgets_look_at_scale },
+	{ "replicasets.apps", budgets_look_at_scale },
+	{ "replicationcontrollers", budgets_look_at_scale },
+	{ "statefulsets.apps", budgets_look_at_scale },
+	{ "poddisruptionbudgets.policy", budgets_look_at_budget },
+	{ "pods", budgets_look_at_pod },
 };
 
 static void on_change(void *ctx, const struct change *change)
@@ -115,6 +121,7 @@ void oracle_fini(struct chaos *c)
 {
 	pods_for_each(slot, c) object_unref((struct object *)((struct pod_book *)slot->value)->o);
 	rollouts_fini(c);
+	budgets_fini(c);
 	map_fini(&c->oracle->claims);
 	map_fini(&c->oracle->nodes);
 	map_fini(&c->oracle->pods);

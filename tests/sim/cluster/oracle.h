@@ -10,6 +10,7 @@
  *   oracle_nodes.c      who is given up, who fits where
  *   oracle_pods.c       the book of pods; nobody ends a pod that runs
  *   oracle_rollouts.c   ReplicaSets and Deployments
+ *   oracle_budgets.c    evictions
  *   settled*.c          everything as wanted, nothing left over */
 #pragma once
 
@@ -41,6 +42,7 @@ struct pod_book {
 	uint64_t since_ns, deleted_ns, unready_ns;
 	/* Who asked for its end, as far as people are concerned. */
 	bool asked, forced;
+	bool let_go; /* By an eviction. */
 };
 
 struct node_book {
@@ -65,6 +67,7 @@ struct oracle {
 	struct map claims;
 	struct map nodes, pods; /* struct node_book, struct pod_book by uid. */
 	struct map forced;      /* Uids of pods that went while they ran, as they may. */
+	struct map scales, budgets;
 	struct rollouts_book *rollouts;
 	struct arena work; /* Until the end of one change. */
 };
@@ -99,5 +102,9 @@ void rollouts_init(struct chaos *c);
 void rollouts_fini(struct chaos *c);
 void rollouts_look_at_deployment(struct chaos *c, const struct change *change);
 void rollouts_look_at_set(struct chaos *c, const struct change *change);
+void budgets_look_at_scale(struct chaos *c, const struct change *change);
+void budgets_look_at_budget(struct chaos *c, const struct change *change);
+void budgets_look_at_pod(struct chaos *c, const struct change *change);
+void budgets_fini(struct chaos *c);
 /* One line of a story. */
 void trace_change(struct chaos *c, const struct change *change);

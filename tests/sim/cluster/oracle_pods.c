@@ -107,8 +107,10 @@ static void note_version(struct chaos *c, struct pod_book *p, const struct objec
 {
 	const struct pod_facts *f = o->facts.pod;
 
+	if (p->o != NULL && p->o->facts.pod->ready && (!f->ready || o->facts.deleted_ns != 0))
+		p->unready_ns = c->sim.now_ns;
 	object_unref((struct object *)p->o);
-	p->o = object_ref(o);
+	p->o = object_ref((struct object *)o);
 	p->finished = f->phase == PHASE_FAILED || f->phase == PHASE_SUCCEEDED;
 	if (o->facts.deleted_ns != 0 && p->deleted_ns == 0)
 		p->deleted_ns = c->sim.now_ns;

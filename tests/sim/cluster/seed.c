@@ -305,16 +305,16 @@ void figures_add(struct figures *sum, const struct figures *f)
 void figures_print(const char *what, const struct figures *f)
 {
 	printf("# %s: %.2f virtual hours, %" PRIu64 " decisions, %" PRIu64 " entries, %" PRIu64
-	       " changes, %" PRIu64 " pods placed, %" PRIu64 " evicted, %" PRIu64
-	       " successes of jobs; %" PRIu64 " requests (%" PRIu64 " refused, %" PRIu64
-	       " unknown)\n"
+	       " changes, %" PRIu64 " pods placed, %" PRIu64 " evicted by taints, %" PRIu64
+	       " by drains (%" PRIu64 " withheld), %" PRIu64 " successes of jobs; %" PRIu64
+	       " requests (%" PRIu64 " refused, %" PRIu64 " unknown)\n"
 	       "# faults: %" PRIu64 " kills, %" PRIu64 " depositions, %" PRIu64
 	       " leaders cut off, %" PRIu64 " of nodes, %" PRIu64
 	       " polls and reports lost, %" PRIu64 " wrong clocks, %" PRIu64
 	       " pods ended by force; settled after %.1f s at most\n",
 	       what, (double)f->virtual_ns / 3.6e12, f->decisions, f->entries, f->changes, f->pods,
-	       f->evictions, f->successes, f->requests, f->refused, f->unknown, f->crashes,
-	       f->depositions, f->partitions, f->node_faults, f->messages_lost, f->clock_jumps,
-	       f->forced, (double)f->settle_ns_max / 1e9);
+	       f->evictions, f->drained, f->withheld, f->successes, f->requests, f->refused,
+	       f->unknown, f->crashes, f->depositions, f->partitions, f->node_faults,
+	       f->messages_lost, f->clock_jumps, f->forced, (double)f->settle_ns_max / 1e9);
 	fflush(stdout);
 }

@@ -113,7 +113,7 @@ static bool count_active(void *ctx, const struct object *o)
 	const struct owner_ref *owner = object_controller(o);
 
 	l->count += owner != NULL && strcmp(owner->uid, l->app) == 0 &&
-		    o->facts.pod->phase != PHASE_FAILED;
+		    o->facts.pod->phase != PHASE_FAILED && o->facts.pod->phase != PHASE_SUCCEEDED;
 	return true;
 }
 
@@ -132,6 +132,22 @@ static bool look_at_set(void *ctx, const struct object *o)
 	    set->status->replicas != set->spec->replicas ||
 	    set->status->readyreplicas != set->spec->replicas ||
 	    set->status->availablereplicas != set->spec->replicas)
+		return wrong(l, o, "its status is not as its pods");
+	return true;
+}
+
+static bool look_at_controller(void *ctx, const struct object *o)
+{
+	struct look *l = ctx;
+	const CoreV1__ReplicationController *rc = message_of(l, o);
+
+	l->count = 0;
+	l->app = o->facts.uid;
+	store_walk_owned(l->store, kind_of_resource("pods"), o->facts.uid, count_active, l);
+	if (l->count != (size_t)rc->spec->replicas)
+		return wrong(l, o, "has not as many pods as it wants");
+	if (rc->status == NULL || rc->status->observedgeneration != rc->metadata->generation ||
+	    rc->status->availablereplicas != rc->spec->replicas)
 		return wrong(l, o, "its status is not as its pods");
 	return true;
 }
@@ -175,7 +191,7 @@ static bool take_pod(void *ctx, const struct object *o)
 	const struct pod_facts *pod = o->facts.pod;
 	const char *uid;
 
-	if (!pod->ready || pod->phase == PHASE_FAILED)
+	if (!pod->ready || pod->phase == PHASE_FAILED || pod->phase == PHASE_SUCCEEDED)
 		return true;
 	uid = map_remove(&l->addresses, pod->ip);
 	if (uid == NULL || strcmp(uid, o->facts.uid) != 0)
@@ -260,6 +276,7 @@ static const struct {
 	{ "nodes", look_at_node },
 	{ "pods", look_at_pod },
 	{ "replicasets.apps", look_at_set },
+	{ "replicationcontrollers", look_at_controller },
 	{ "deployments.apps", look_at_deployment },
 	{ "services", look_at_service },
 	{ "endpointslices.discovery.k8s.io", slice_has_service },

@@ -28,20 +28,6 @@ static void create_deployment(struct chaos *c)
 			 sim_draw(&c->sim, 3) ? 0 : 2, app, draw_template(c, app, 0, "")));
 }
 
-/* A deployment goes on to another template, or back to one it had: with the same seed of its own a
- * version is always the same. */
-static const char *template_version(struct chaos *c, const char *app, unsigned version)
-{
-	struct seeded_source saved = c->sim.source;
-	const char *template;
-
-	seeded_source_init(&c->sim.source, version + c->sim.seed);
-	c->sim.source.now_ns = saved.now_ns;
-	template = draw_template(c, app, version, "");
-	c->sim.source = saved;
-	return template;
-}
-
 void work_on_deployment(struct chaos *c)
 {
 	unsigned what = sim_draw(&c->sim, 20);
@@ -56,7 +42,7 @@ void work_on_deployment(struct chaos *c)
 		json = arena_printf(&c->scratch, "{'spec':{'replicas':%u}}", sim_draw(&c->sim, 8));
 	else if (what < 15)
 		json = arena_printf(&c->scratch, "{'spec':{'template':%s}}",
-				    template_version(c, o->name, sim_draw(&c->sim, 4)));
+				    draw_version(c, o->name, sim_draw(&c->sim, 4), ""));
 	else if (what < 17)
 		json = arena_printf(&c->scratch, "{'spec':{'strategy':%s}}", strategy(c));
 	else if (what < 18)
@@ -85,6 +71,25 @@ void work_on_replicaset(struct chaos *c)
 		    arena_printf(&c->scratch, "{'spec':{'replicas':%u}}", sim_draw(&c->sim, 6)));
 	else
 		ask_delete(c, "replicasets.apps", namespace, app);
+}
+
+void work_on_replicationcontroller(struct chaos *c)
+{
+	const char *app = draw_name(c, "rc", 2), *namespace = draw_namespace(c);
+	unsigned what = sim_draw(&c->sim, 8);
+
+	if (what < 3)
+		ask(c, "create", "replicationcontrollers", namespace, "",
+		    arena_printf(
+			    &c->scratch,
+			    "{'metadata':{'name':'%s'},'spec':{'replicas':%u,'selector':{'app':'%s'},"
+			    "'template':%s}}",
+			    app, sim_draw(&c->sim, 5), app, draw_template(c, app, 0, "")));
+	else if (what < 6)
+		ask(c, "patch", "replicationcontrollers", namespace, app,
+		    arena_printf(&c->scratch, "{'spec':{'replicas':%u}}", sim_draw(&c->sim, 6)));
+	else
+		ask_delete(c, "replicationcontrollers", namespace, app);
 }
 
 void work_on_service(struct chaos *c)

@@ -1,4 +1,7 @@
-/* Namespaces, nodes and single pods. */
+/* Namespaces, nodes, drains, single pods, budgets and quotas. */
+#include <string.h>
+
+#include "common/api/kinds.h"
 #include "tests/sim/cluster/clients.h"
 #include "tests/sim/cluster/oracle.h"
 
@@ -59,4 +62,81 @@ void work_on_pod(struct chaos *c)
 		oracle_pod_asked(c, pod->facts.uid, false);
 		ask_delete(c, "pods", pod->namespace, pod->name);
 	}
+}
+
+/* --- Drains ---------------------------------------------------------------------------------- */
+
+void work_on_drain(struct chaos *c)
+{
+	if (c->draining != NULL)
+		return;
+	c->draining = c->agents.all[sim_draw(&c->sim, c->agents.n)].name;
+	c->drain_until_ns = c->sim.now_ns + 1000000000ull * (1 + sim_draw(&c->sim, 40));
+	chaos_trace(c, "somebody drains %s", c->draining);
+	ask(c, "patch", "nodes", "", c->draining, "{'spec':{'unschedulable':true}}");
+}
+
+static bool on_pod_to_evict(void *ctx, const struct object *pod)
+{
+	const struct owner_ref *owner = object_controller(pod);
+
+	if (pod->facts.deleted_ns == 0 && (owner == NULL || strcmp(owner->kind, "DaemonSet") != 0))
+		ask_evict(ctx, pod);
+	return true;
+}
+
+void work_drain(struct chaos *c)
+{
+	if (c->draining == NULL)
+		return;
+	if (c->drain_until_ns > c->sim.now_ns) {
+		store_walk_node_pods(c->sim.masters[chaos_master_up(c)].store, c->draining,
+				     on_pod_to_evict, c);
+		return;
+	}
+	ask(c, "patch", "nodes", "", c->draining, "{'spec':{'unschedulable':false}}");
+	c->draining = NULL;
+}
+
+/* --- Budgets and quotas ---------------------------------------------------------------------- */
+
+void work_on_budget(struct chaos *c)
+{
+	static const char *const apps[] = { "app", "set", "rc", "db" };
+	const char *name = draw_name(c, "budget", 4), *namespace = draw_namespace(c);
+	const char *policy =
+		sim_draw(&c->sim, 4) ? "" : "'unhealthyPodEvictionPolicy':'AlwaysAllow',";
+
+	if (sim_draw(&c->sim, 3) == 0)
+		ask(c, "delete", "poddisruptionbudgets.policy", namespace, name, NULL);
+	else
+		ask(c, "create", "poddisruptionbudgets.policy", namespace, "",
+		    arena_printf(
+			    &c->scratch,
+			    "{'metadata':{'name':'%s'},'spec':{%s'%s':%s,'selector':{'matchLabels':"
+			    "{'app':'%s'}}}}",
+			    name, policy, sim_draw(&c->sim, 2) ? "minAvailable" : "maxUnavailable",
+			    draw_intstr(c, 4), draw_name(c, apps[sim_draw(&c->sim, 4)], 4)));
+}
+
+void work_on_quota(struct chaos *c)
+{
+	const char *name = draw_name(c, "quota", 2), *namespace = draw_namespace(c);
+	unsigned what = sim_draw(&c->sim, 6);
+	const char *hard = arena_printf(
+		&c->scratch, "{'pods':'%u','requests.cpu':'%um','configmaps':'%u','services':'%u'}",
+		2 + sim_draw(&c->sim, 12), 500 + 250 * sim_draw(&c->sim, 12),
+		20 + sim_draw(&c->sim, 60), 1 + sim_draw(&c->sim, 5));
+
+	if (strcmp(namespace, "default") == 0)
+		return; /* Writes that are followed there may not be refused. */
+	if (what < 3)
+		ask(c, "create", "resourcequotas", namespace, "",
+		    arena_printf(&c->scratch, "{'metadata':{'name':'%s'},'spec':{'hard':%s}}", name,
+				 hard));
+	else if (what < 5)
+		ask(c, "patch", "resourcequotas", namespace, name,
+		    arena_printf(&c->scratch, "{'spec':{'hard':%s}}", hard));
+	else
+		ask(c, "delete", "resourcequotas", namespace, name, NULL);
 }
