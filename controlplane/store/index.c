@@ -166,7 +166,7 @@ void index_add(struct store *s, struct slot *slot)
 	(slot->links[n++] = (struct link){                                                         \
 		 .slot = slot, .type = (type_), .position = (uint32_t)(position_) })
 	if (o->facts.uid[0] != '\0')
-		table_add(&s->by_uid, &slot->by_uid, hash_uid(o->facts.uid));
+		chain_table_add(&s->by_uid, &slot->by_uid, hash_uid(o->facts.uid));
 	if (o->facts.pod != NULL)
 		ADD(INDEX_NODE, 0);
 	for (size_t i = 0; i < o->facts.n_owners; i++)
@@ -188,7 +188,7 @@ void index_remove(struct store *s, struct slot *slot)
 		if (slot->links[i].type != INDEX_COUNT)
 			tree_remove(&s->indexes[slot->links[i].type], &slot->links[i].node);
 	if (slot->object->facts.uid[0] != '\0')
-		table_remove(&s->by_uid, &slot->by_uid);
+		chain_table_remove(&s->by_uid, &slot->by_uid);
 	free(slot->links);
 	slot->links = NULL;
 	slot->n_links = 0;
@@ -247,7 +247,7 @@ const struct object *store_get_uid(const struct store *s, const char *uid)
 	const struct object *first = NULL;
 	uint32_t hash = hash_uid(uid);
 
-	table_for_each (c, &s->by_uid, hash) {
+	chain_table_for_each (c, &s->by_uid, hash) {
 		const struct object *o = container_of(c, struct slot, by_uid)->object;
 		struct index_key key = { .kind = o->kind, .namespace = o->namespace, .name = o->name };
 

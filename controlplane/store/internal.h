@@ -71,7 +71,7 @@ struct store {
 	uint64_t objects_hash;
 	struct tree *objects; /* Of slots, one per row of kinds_all. */
 	size_t n_objects;
-	struct table by_key, by_uid;
+	struct chain_table by_key, by_uid;
 	struct tree indexes[INDEX_COUNT];
 	struct sessions sessions;
 	struct history history;

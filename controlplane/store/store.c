@@ -45,8 +45,8 @@ void store_destroy(struct store *s)
 	if (s == NULL)
 		return;
 	store_clear(s);
-	table_fini(&s->by_key);
-	table_fini(&s->by_uid);
+	chain_table_fini(&s->by_key);
+	chain_table_fini(&s->by_uid);
 	history_fini(&s->history);
 	arena_fini(&s->scratch);
 	free(s->results);
@@ -67,8 +67,8 @@ void store_clear(struct store *s)
 	for (size_t i = 0; i < kinds_count; i++)
 		s->objects[i] = (struct tree){ .compare = compare_slots };
 	index_init(s);
-	table_fini(&s->by_key);
-	table_fini(&s->by_uid);
+	chain_table_fini(&s->by_key);
+	chain_table_fini(&s->by_uid);
 	store_sessions_clear(&s->sessions);
 	s->n_objects = 0;
 	s->objects_hash = 0;
@@ -118,7 +118,7 @@ struct slot *store_slot(const struct store *s, const struct kind *kind, const ch
 {
 	uint32_t hash = hash_key(kind, namespace, name);
 
-	table_for_each (c, &s->by_key, hash) {
+	chain_table_for_each (c, &s->by_key, hash) {
 		struct slot *slot = container_of(c, struct slot, by_key);
 		const struct object *o = slot->object;
 
@@ -131,7 +131,7 @@ struct slot *store_slot(const struct store *s, const struct kind *kind, const ch
 static void slot_remove(struct store *s, struct slot *slot)
 {
 	index_remove(s, slot);
-	table_remove(&s->by_key, &slot->by_key);
+	chain_table_remove(&s->by_key, &slot->by_key);
 	tree_remove(store_tree(s, slot->object->kind), &slot->node);
 	s->objects_hash -= slot->object->hash;
 	s->n_objects--;
@@ -148,7 +148,7 @@ static void slot_add(struct store *s, struct object *object)
 	struct tree_node *there = tree_insert(store_tree(s, object->kind), &key, &slot->node);
 
 	assert(there == NULL);
-	table_add(&s->by_key, &slot->by_key, hash_key(object->kind, object->namespace, object->name));
+	chain_table_add(&s->by_key, &slot->by_key, hash_key(object->kind, object->namespace, object->name));
 	index_add(s, slot);
 	s->objects_hash += object->hash;
 	s->n_objects++;

@@ -7,13 +7,13 @@
 
 enum { BUCKETS_MIN = 64 };
 
-void table_fini(struct table *t)
+void chain_table_fini(struct chain_table *t)
 {
 	free(t->buckets);
-	*t = (struct table){ 0 };
+	*t = (struct chain_table){ 0 };
 }
 
-static void grow(struct table *t)
+static void grow(struct chain_table *t)
 {
 	size_t n = t->n_buckets > 0 ? t->n_buckets * 2 : BUCKETS_MIN;
 	struct chain **buckets = xcalloc(n, sizeof(struct chain *));
@@ -32,7 +32,7 @@ static void grow(struct table *t)
 	t->n_buckets = n;
 }
 
-void table_add(struct table *t, struct chain *member, uint32_t hash)
+void chain_table_add(struct chain_table *t, struct chain *member, uint32_t hash)
 {
 	if (t->count == t->n_buckets)
 		grow(t);
@@ -45,7 +45,7 @@ void table_add(struct table *t, struct chain *member, uint32_t hash)
 	t->count++;
 }
 
-void table_remove(struct table *t, struct chain *member)
+void chain_table_remove(struct chain_table *t, struct chain *member)
 {
 	struct chain **at = &t->buckets[member->hash & (t->n_buckets - 1)];
 

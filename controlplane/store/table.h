@@ -11,21 +11,21 @@ struct chain {
 };
 
 /* Zero is empty. */
-struct table {
+struct chain_table {
 	struct chain **buckets;
 	size_t n_buckets, count;
 };
 
-void table_fini(struct table *t);
-void table_add(struct table *t, struct chain *member, uint32_t hash);
-void table_remove(struct table *t, struct chain *member);
+void chain_table_fini(struct chain_table *t);
+void chain_table_add(struct chain_table *t, struct chain *member, uint32_t hash);
+void chain_table_remove(struct chain_table *t, struct chain *member);
 
-static inline struct chain *table_first(const struct table *t, uint32_t hash)
+static inline struct chain *chain_table_first(const struct chain_table *t, uint32_t hash)
 {
 	return t->n_buckets > 0 ? t->buckets[hash & (t->n_buckets - 1)] : NULL;
 }
 
 /* Members whose hash is that; the body compares the rest. */
-#define table_for_each(it, t, hash_)                                                               \
-	for (struct chain *it = table_first((t), (hash_)); it != NULL; it = it->next)              \
+#define chain_table_for_each(it, t, hash_)                                                               \
+	for (struct chain *it = chain_table_first((t), (hash_)); it != NULL; it = it->next)              \
 		if (it->hash == (hash_))
