@@ -1,39 +1,33 @@
 #include "controlplane/nodes/assignment.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/api/kinds.h"
 #include "common/api/node_digest.h"
-#include "common/api/pack.h"
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
-#include "common/base/arena.h"
-#include "proto/k8s/core_v1.pb-c.h"
+#include "controlplane/nodes/needs.h"
 
 /* The kinds an agent may be sent. */
 static const char *const assigned[] = { "configmaps", "nodes", "pods", "secrets", "services" };
 
-struct ref {
-	const char *resource;
-	char *name; /* NULL: every object of the resource in the namespace. */
-};
-
-struct pod_refs {
-	char *namespace;
-	int64_t generation;
-	uint64_t mark;
-	struct ref *refs;
-	size_t n_refs, cap_refs;
-};
-
 /* --- Holdings ----------------------------------------------------------------- */
+
+struct held_key {
+	const char *resource, *namespace, *name;
+};
 
 static int held_compare(const void *key, const struct tree_node *node)
 {
-	return strcmp(key, container_of(node, struct held, node)->key);
+	const struct held_key *k = key;
+	const struct held *o = container_of(node, struct held, node);
+	int order = k->resource == o->resource ? 0 : strcmp(k->resource, o->resource);
+
+	if (order == 0)
+		order = strcmp(k->namespace, o->namespace);
+	return order != 0 ? order : strcmp(k->name, o->name);
 }
 
 void holding_init(struct holding *h)
@@ -42,20 +36,11 @@ void holding_init(struct holding *h)
 	tree_init(&h->objects, held_compare);
 }
 
-static void held_free(struct held *o)
-{
-	free(o->key);
-	free(o->namespace);
-	free(o->name);
-	free(o->uid);
-	free(o);
-}
-
 static void holding_drop(struct holding *h, struct held *o)
 {
 	tree_remove(&h->objects, &o->node);
 	h->digest -= o->digest;
-	held_free(o);
+	free(o);
 }
 
 void holding_fini(struct holding *h)
@@ -73,277 +58,94 @@ static const char *assigned_resource(const char *resource)
 	return NULL;
 }
 
-static void held_set(struct holding *h, struct held *o, const char *uid, uint64_t revision)
+static struct held *holding_find(const struct holding *h, const char *resource, const char *namespace,
+				 const char *name)
 {
-	if (o->uid == NULL || strcmp(o->uid, uid) != 0) {
-		free(o->uid);
-		o->uid = xstrdup(uid);
+	struct held_key key = { resource, namespace, name };
+
+	return tree_entry(tree_find(&h->objects, &key), struct held, node);
+}
+
+static const char *put_text(char **at, const char *text)
+{
+	size_t n = strlen(text) + 1;
+	char *to = memcpy(*at, text, n);
+
+	*at += n;
+	return to;
+}
+
+static struct held *holding_add(struct holding *h, const struct held_key *key, const char *uid)
+{
+	struct held *o = xmalloc(sizeof(*o) + strlen(key->namespace) + strlen(key->name) + strlen(uid) + 3);
+	char *at = (char *)(o + 1);
+
+	*o = (struct held){ .resource = key->resource };
+	o->namespace = put_text(&at, key->namespace);
+	o->name = put_text(&at, key->name);
+	o->uid = put_text(&at, uid);
+	tree_insert(&h->objects, key, &o->node);
+	return o;
+}
+
+/* The object is held in this state now; resource is one of assigned. */
+static void held_set(struct holding *h, const struct held_key *key, const char *uid, uint64_t revision)
+{
+	struct held *o = holding_find(h, key->resource, key->namespace, key->name);
+
+	if (o != NULL && strcmp(o->uid, uid) != 0) {
+		holding_drop(h, o);
+		o = NULL;
 	}
+	if (o == NULL)
+		o = holding_add(h, key, uid);
+	o->mark = h->mark;
 	o->revision = revision;
 	h->digest -= o->digest;
 	o->digest = node_digest(o->resource, o->namespace, o->name, o->uid, revision);
 	h->digest += o->digest;
 }
 
-static struct held *holding_add(struct holding *h, const char *key, const char *resource,
-				const char *namespace, const char *name)
-{
-	struct held *o = xcalloc(1, sizeof(*o));
-
-	o->key = xstrdup(key);
-	o->resource = resource;
-	o->namespace = xstrdup(namespace);
-	o->name = xstrdup(name);
-	tree_insert(&h->objects, o->key, &o->node);
-	return o;
-}
-
-static char *held_key(char *to, size_t size, const char *resource, const char *namespace,
-		      const char *name)
-{
-	snprintf(to, size, "%s/%s/%s", resource, namespace, name);
-	return to;
-}
-
-/* Names are DNS names of 253 characters at most; what comes from an agent may be longer and is cut,
- * which only makes it unknown. */
-#define KEY_BYTES 640
-
 int holding_put(struct holding *h, const char *resource, const char *namespace, const char *name,
 		const char *uid, uint64_t revision)
 {
-	const char *known = assigned_resource(resource);
-	char key[KEY_BYTES];
+	struct held_key key = { assigned_resource(resource), namespace, name };
 
-	if (known == NULL)
+	if (key.resource == NULL)
 		return -EINVAL;
-	held_key(key, sizeof(key), known, namespace, name);
-	struct held *o = tree_entry(tree_find(&h->objects, key), struct held, node);
-	if (o == NULL)
-		o = holding_add(h, key, known, namespace, name);
-	held_set(h, o, uid, revision);
+	held_set(h, &key, uid, revision);
 	return 0;
-}
-
-/* --- What a pod names ------------------------------------------------------------ */
-
-static void refs_add(struct pod_refs *r, const char *resource, const char *name)
-{
-	if (name != NULL && name[0] == '\0')
-		return;
-	for (size_t i = 0; i < r->n_refs; i++)
-		if (r->refs[i].resource == resource &&
-		    (name == NULL) == (r->refs[i].name == NULL) &&
-		    (name == NULL || strcmp(r->refs[i].name, name) == 0))
-			return;
-	array_grow(r->refs, r->n_refs, r->cap_refs);
-	r->refs[r->n_refs++] = (struct ref){ resource, name ? xstrdup(name) : NULL };
-}
-
-static const char *const secrets = "secrets";
-static const char *const configmaps = "configmaps";
-static const char *const services = "services";
-
-static void refs_of_projection(struct pod_refs *r, const CoreV1__VolumeProjection *p)
-{
-	if (p->secret != NULL && p->secret->localobjectreference != NULL)
-		refs_add(r, secrets, p->secret->localobjectreference->name);
-	if (p->configmap != NULL && p->configmap->localobjectreference != NULL)
-		refs_add(r, configmaps, p->configmap->localobjectreference->name);
-}
-
-static void refs_of_volume(struct pod_refs *r, const CoreV1__VolumeSource *v)
-{
-	if (v == NULL)
-		return;
-	if (v->secret != NULL && v->secret->secretname != NULL)
-		refs_add(r, secrets, v->secret->secretname);
-	if (v->configmap != NULL && v->configmap->localobjectreference != NULL)
-		refs_add(r, configmaps, v->configmap->localobjectreference->name);
-	if (v->projected != NULL)
-		for (size_t i = 0; i < v->projected->n_sources; i++)
-			refs_of_projection(r, v->projected->sources[i]);
-}
-
-static void refs_of_env(struct pod_refs *r, CoreV1__EnvVar *const *env, size_t n_env,
-			CoreV1__EnvFromSource *const *from, size_t n_from)
-{
-	for (size_t i = 0; i < n_env; i++) {
-		const CoreV1__EnvVarSource *v = env[i]->valuefrom;
-
-		if (v == NULL)
-			continue;
-		if (v->secretkeyref != NULL && v->secretkeyref->localobjectreference != NULL)
-			refs_add(r, secrets, v->secretkeyref->localobjectreference->name);
-		if (v->configmapkeyref != NULL && v->configmapkeyref->localobjectreference != NULL)
-			refs_add(r, configmaps, v->configmapkeyref->localobjectreference->name);
-	}
-	for (size_t i = 0; i < n_from; i++) {
-		const CoreV1__EnvFromSource *f = from[i];
-
-		if (f->secretref != NULL && f->secretref->localobjectreference != NULL)
-			refs_add(r, secrets, f->secretref->localobjectreference->name);
-		if (f->configmapref != NULL && f->configmapref->localobjectreference != NULL)
-			refs_add(r, configmaps, f->configmapref->localobjectreference->name);
-	}
-}
-
-static void refs_of_spec(struct pod_refs *r, const CoreV1__PodSpec *spec)
-{
-	for (size_t i = 0; i < spec->n_volumes; i++)
-		refs_of_volume(r, spec->volumes[i]->volumesource);
-	for (size_t i = 0; i < spec->n_initcontainers; i++) {
-		const CoreV1__Container *c = spec->initcontainers[i];
-		refs_of_env(r, c->env, c->n_env, c->envfrom, c->n_envfrom);
-	}
-	for (size_t i = 0; i < spec->n_containers; i++) {
-		const CoreV1__Container *c = spec->containers[i];
-		refs_of_env(r, c->env, c->n_env, c->envfrom, c->n_envfrom);
-	}
-	for (size_t i = 0; i < spec->n_ephemeralcontainers; i++) {
-		const CoreV1__EphemeralContainerCommon *c =
-			spec->ephemeralcontainers[i]->ephemeralcontainercommon;
-		if (c != NULL)
-			refs_of_env(r, c->env, c->n_env, c->envfrom, c->n_envfrom);
-	}
-	for (size_t i = 0; i < spec->n_imagepullsecrets; i++)
-		refs_add(r, secrets, spec->imagepullsecrets[i]->name);
-	if (!spec->has_enableservicelinks || spec->enableservicelinks)
-		refs_add(r, services, NULL);
-}
-
-static void refs_clear(struct pod_refs *r)
-{
-	for (size_t i = 0; i < r->n_refs; i++)
-		free(r->refs[i].name);
-	free(r->refs);
-	r->refs = NULL;
-	r->n_refs = r->cap_refs = 0;
-}
-
-static void refs_free(struct pod_refs *r)
-{
-	refs_clear(r);
-	free(r->namespace);
-	free(r);
-}
-
-void pod_refs_cache_fini(struct pod_refs_cache *cache)
-{
-	map_for_each (slot, &cache->by_uid)
-		refs_free(slot->value);
-	map_fini(&cache->by_uid);
-}
-
-static const struct pod_refs *refs_of(struct pod_refs_cache *cache, const struct object *pod)
-{
-	struct pod_refs *r = map_get(&cache->by_uid, pod->facts.uid);
-
-	if (r == NULL) {
-		r = xcalloc(1, sizeof(*r));
-		r->namespace = xstrdup(pod->namespace);
-		r->generation = -1;
-		map_put(&cache->by_uid, pod->facts.uid, r);
-	}
-	r->mark = cache->mark;
-	if (r->generation == pod->facts.generation)
-		return r;
-
-	struct arena arena;
-	arena_init(&arena, 0);
-	const CoreV1__Pod *m = unpack_stored(pod->kind->descriptor, pod->packed, &arena);
-	refs_clear(r);
-	if (m->spec != NULL)
-		refs_of_spec(r, m->spec);
-	arena_fini(&arena);
-	r->generation = pod->facts.generation;
-	return r;
-}
-
-/* Forget the pods that the last computation did not meet. */
-static void cache_sweep(struct pod_refs_cache *cache)
-{
-	char **gone = NULL;
-	size_t n = 0, cap = 0;
-
-	map_for_each (slot, &cache->by_uid) {
-		if (((struct pod_refs *)slot->value)->mark == cache->mark)
-			continue;
-		array_grow(gone, n, cap);
-		gone[n++] = xstrdup(slot->key);
-	}
-	for (size_t i = 0; i < n; i++) {
-		refs_free(map_remove(&cache->by_uid, gone[i]));
-		free(gone[i]);
-	}
-	free(gone);
-}
-
-static bool is_api_service(const struct object *o)
-{
-	return strcmp(o->namespace, "default") == 0 && strcmp(o->name, "kubernetes") == 0;
-}
-
-bool pod_refs_name(const struct pod_refs_cache *cache, const struct object *o)
-{
-	const char *resource = o->kind->resource;
-	bool linked = strcmp(resource, services) == 0;
-
-	if (linked && is_api_service(o))
-		return cache->by_uid.count > 0;
-	map_for_each (slot, &cache->by_uid) {
-		const struct pod_refs *r = slot->value;
-
-		if (strcmp(r->namespace, o->namespace) != 0)
-			continue;
-		for (size_t i = 0; i < r->n_refs; i++)
-			if (strcmp(r->refs[i].resource, resource) == 0 &&
-			    (r->refs[i].name == NULL || strcmp(r->refs[i].name, o->name) == 0))
-				return true;
-	}
-	return false;
 }
 
 /* --- The difference ------------------------------------------------------------- */
 
 struct update {
-	const struct store *store;
-	struct pod_refs_cache *cache;
-	struct holding *h;
-	size_t bytes_left;
+	struct assignment *a;
 	bool complete;
-	assignment_cb *cb;
-	void *ctx;
 };
 
 /* o should be held: report it unless the node has just this. */
 static void want(struct update *u, const struct object *o)
 {
-	char key[KEY_BYTES];
-
-	held_key(key, sizeof(key), o->kind->resource, o->namespace, o->name);
-	struct held *h = tree_entry(tree_find(&u->h->objects, key), struct held, node);
+	struct assignment *a = u->a;
+	struct held_key key = { assigned_resource(o->kind->resource), o->namespace, o->name };
+	struct held *h = holding_find(a->held, key.resource, key.namespace, key.name);
 
 	if (h != NULL) {
-		bool had = h->mark == u->h->mark;
+		bool had = h->mark == a->held->mark;
 
-		h->mark = u->h->mark;
+		h->mark = a->held->mark;
 		if (had || (h->revision == o->revision && strcmp(h->uid, o->facts.uid) == 0))
 			return;
 	}
 	if (!u->complete)
 		return; /* Over the budget: the next poll gets it. */
-	if (o->packed.len >= u->bytes_left)
+	if (o->packed.len >= a->max_bytes)
 		u->complete = false;
 	else
-		u->bytes_left -= o->packed.len;
-	u->cb(u->ctx, h, o);
-	if (h == NULL) {
-		h = holding_add(u->h, key, assigned_resource(o->kind->resource), o->namespace,
-				o->name);
-		h->mark = u->h->mark;
-	}
-	held_set(u->h, h, o->facts.uid, o->revision);
+		a->max_bytes -= o->packed.len;
+	a->cb(a->ctx, h, o);
+	held_set(a->held, &key, o->facts.uid, o->revision);
 }
 
 static bool want_cb(void *ctx, const struct object *o)
@@ -352,67 +154,135 @@ static bool want_cb(void *ctx, const struct object *o)
 	return true;
 }
 
-static void want_ref(struct update *u, const char *namespace, const struct ref *ref)
+static void want_need(struct update *u, struct need *need)
 {
-	const struct kind *kind = kind_of_resource(ref->resource);
+	const struct kind *kind = kind_of_resource(need->resource);
 
-	if (ref->name == NULL) {
-		store_walk(u->store, kind, namespace, NULL, NULL, want_cb, u);
+	need->mark = u->a->needs->mark;
+	need->fresh = false;
+	if (need->name == NULL) {
+		store_walk(u->a->store, kind, need->namespace, NULL, NULL, want_cb, u);
 		return;
 	}
-	const struct object *o = store_get(u->store, kind, namespace, ref->name);
+	const struct object *o = store_get(u->a->store, kind, need->namespace, need->name);
 	if (o != NULL)
 		want(u, o);
 }
 
+/* What the pod needs goes first: an agent that gets the pod can start it. */
 static bool want_pod(void *ctx, const struct object *pod)
 {
 	struct update *u = ctx;
-	const struct pod_refs *refs = refs_of(u->cache, pod);
+	const struct pod_needs *p = needs_of(u->a->needs, pod, NULL, NULL);
 
-	/* What the pod needs goes first: an agent that gets the pod can start it. */
-	for (size_t i = 0; i < refs->n_refs; i++)
-		want_ref(u, refs->namespace, &refs->refs[i]);
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i]->mark != u->a->needs->mark)
+			want_need(u, p->items[i]);
 	want(u, pod);
 	return true;
 }
 
-static void forget_rest(struct update *u)
+static void forget(struct update *u, struct held *h)
 {
-	tree_for_each (h, &u->h->objects, struct held, node) {
-		if (h->mark == u->h->mark)
-			continue;
-		u->cb(u->ctx, h, NULL);
-		holding_drop(u->h, h);
-	}
+	u->a->cb(u->a->ctx, h, NULL);
+	holding_drop(u->a->held, h);
 }
 
-bool assignment_update(const struct store *store, const char *node, struct pod_refs_cache *cache,
-		       struct holding *h, size_t max_bytes, assignment_cb *cb, void *ctx)
+static void forget_rest(struct update *u)
 {
-	struct update u = {
-		.store = store,
-		.cache = cache,
-		.h = h,
-		.bytes_left = max_bytes,
-		.complete = true,
-		.cb = cb,
-		.ctx = ctx,
-	};
-	const struct object *o;
+	tree_for_each (h, &u->a->held->objects, struct held, node)
+		if (h->mark != u->a->held->mark)
+			forget(u, h);
+}
 
-	h->mark++;
-	cache->mark++;
-	o = store_get(store, kind_of_resource("nodes"), "", node);
-	if (o != NULL)
-		want(&u, o);
-	o = store_get(store, kind_of_resource("services"), "default", "kubernetes");
-	if (o != NULL)
-		want(&u, o);
-	store_walk_node_pods(store, node, want_pod, &u);
+static const struct object *api_service(const struct store *store)
+{
+	return store_get(store, kind_of_resource("services"), "default", "kubernetes");
+}
+
+bool assignment_update(struct assignment *a)
+{
+	struct update u = { .a = a, .complete = true };
+	const struct object *node = store_get(a->store, kind_of_resource("nodes"), "", a->node);
+	const struct object *api = api_service(a->store);
+
+	a->held->mark++;
+	a->needs->mark++;
+	if (node != NULL)
+		want(&u, node);
+	if (api != NULL)
+		want(&u, api);
+	store_walk_node_pods(a->store, a->node, want_pod, &u);
 	/* An interrupted computation has not marked everything: nothing is forgotten on its word. */
 	if (u.complete)
 		forget_rest(&u);
-	cache_sweep(cache);
+	needs_sweep(a->needs);
+	return u.complete;
+}
+
+/* --- One object --------------------------------------------------------------------- */
+
+static bool is_wanted(const struct assignment *a, const struct object *o)
+{
+	if (o->facts.pod != NULL)
+		return strcmp(o->facts.pod->node_name, a->node) == 0;
+	if (o->facts.node != NULL)
+		return strcmp(o->name, a->node) == 0;
+	return needs_name(a->needs, o);
+}
+
+/* Nobody names it any more. */
+static void on_need_gone(void *ctx, const struct need *need)
+{
+	struct update *u = ctx;
+	struct held_key key = { assigned_resource(need->resource), need->namespace, need->name ? need->name : "" };
+	struct tree_node *node = tree_lower_bound(&u->a->held->objects, &key), *next;
+
+	for (; node != NULL; node = next) {
+		struct held *h = container_of(node, struct held, node);
+		const struct object *o;
+
+		next = tree_next(node);
+		if (h->resource != key.resource || strcmp(h->namespace, need->namespace) != 0 ||
+		    (need->name != NULL && strcmp(h->name, need->name) != 0))
+			return;
+		o = store_get(u->a->store, kind_of_resource(h->resource), h->namespace, h->name);
+		if (o == NULL || !is_wanted(u->a, o))
+			forget(u, h);
+	}
+}
+
+static void look_at_pod(struct update *u, const struct object *pod)
+{
+	const struct pod_needs *p = needs_of(u->a->needs, pod, on_need_gone, u);
+
+	for (size_t i = 0; i < p->n; i++)
+		if (p->items[i]->fresh)
+			want_need(u, p->items[i]);
+	want(u, pod);
+}
+
+bool assignment_look(struct assignment *a, const struct kind *kind, const char *namespace, const char *name)
+{
+	struct update u = { .a = a, .complete = true };
+	const struct object *o = store_get(a->store, kind, namespace, name);
+	struct held *h = holding_find(a->held, assigned_resource(kind->resource), namespace, name);
+
+	a->held->mark++;
+	if (o != NULL && !is_wanted(a, o))
+		o = NULL;
+	if (h != NULL && o == NULL) {
+		autofree char *uid = xstrdup(h->uid);
+
+		forget(&u, h);
+		needs_drop(a->needs, uid, on_need_gone, &u);
+	} else if (h != NULL && strcmp(h->uid, o->facts.uid) != 0) {
+		/* Another pod of this name. */
+		needs_drop(a->needs, h->uid, on_need_gone, &u);
+	}
+	if (o != NULL && o->facts.pod != NULL)
+		look_at_pod(&u, o);
+	else if (o != NULL)
+		want(&u, o);
 	return u.complete;
 }

@@ -2,7 +2,9 @@
  *
  * Pure: computed from the store alone. A holding maps objects to the uid and
  * revision that the agent has; the difference between what it holds and what it
- * should hold is what a poll is answered with. Loop thread only. */
+ * should hold is what a poll is answered with. Who knows which objects changed says
+ * so, and only these are looked at: a change costs the same however many pods the
+ * node has. Loop thread only. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,18 +14,17 @@
 #include "common/base/tree.h"
 #include "controlplane/store/store.h"
 
+/* One block with its texts. */
 struct held {
 	struct tree_node node;
-	char *key; /* "resource/namespace/name" */
-	const char *resource;
-	char *namespace, *name, *uid;
+	const char *resource, *namespace, *name, *uid;
 	uint64_t revision;
 	uint64_t digest;
 	uint64_t mark; /* Of the last computation that wanted it. */
 };
 
 struct holding {
-	struct tree objects; /* struct held by key. */
+	struct tree objects; /* struct held by resource, namespace, name. */
 	uint64_t digest;     /* Sum of theirs. */
 	uint64_t mark;
 };
@@ -34,21 +35,36 @@ void holding_fini(struct holding *h);
 int holding_put(struct holding *h, const char *resource, const char *namespace, const char *name,
 		const char *uid, uint64_t revision);
 
-/* Which other objects each pod names, remembered per pod uid and generation. */
-struct pod_refs_cache {
-	struct map by_uid;
+/* Which other objects the pods of one node name. */
+struct needs {
+	struct tree all;    /* struct need by what it names. */
+	struct map by_uid;  /* A pod's uid -> struct pod_needs */
 	uint64_t mark;
 };
 
-void pod_refs_cache_fini(struct pod_refs_cache *cache);
-/* Whether some pod of the cache names this object (or a Service of a namespace it links). */
-bool pod_refs_name(const struct pod_refs_cache *cache, const struct object *o);
+void needs_init(struct needs *n);
+void needs_fini(struct needs *n);
+/* Whether some pod names this object (or links all Services of its namespace), or every node has it. */
+bool needs_name(const struct needs *n, const struct object *o);
 
 /* One step of the difference. new is NULL when the node should forget old. */
 typedef void assignment_cb(void *ctx, const struct held *old, const struct object *new);
 
-/* Compare what node should hold with h, bring h up to date and report each difference, removals
- * last. Stops reporting (and leaves the rest of h as it was) after max_bytes of objects; returns
- * whether it was complete. */
-bool assignment_update(const struct store *store, const char *node, struct pod_refs_cache *cache,
-		       struct holding *h, size_t max_bytes, assignment_cb *cb, void *ctx);
+/* What one computation is about. */
+struct assignment {
+	const struct store *store;
+	const char *node;
+	struct needs *needs;
+	struct holding *held;
+	size_t max_bytes; /* Of objects; counted down. */
+	assignment_cb *cb;
+	void *ctx;
+};
+
+/* Compare all that the node should hold with what it holds, bring that up to date and report each
+ * difference, removals last. Stops reporting (and leaves the rest as it was) after max_bytes;
+ * returns whether it was complete. */
+bool assignment_update(struct assignment *a);
+/* The same for one object that changed, came or went. Only after a complete update, and when it was not
+ * complete itself only an update helps. */
+bool assignment_look(struct assignment *a, const struct kind *kind, const char *namespace, const char *name);

@@ -29,6 +29,11 @@ struct node_stream {
 	bool asked, closing;
 };
 
+struct changed_object {
+	const struct kind *kind;
+	char *namespace, *name;
+};
+
 /* All that is known about one node's agent. */
 struct node_state {
 	struct tree_node by_name;
@@ -40,8 +45,11 @@ struct node_state {
 	/* The session (leader only). */
 	uint64_t incarnation, sequence;
 	struct holding held;  /* What the agent holds if it got our last reply. */
-	struct pod_refs_cache refs;
-	bool dirty;           /* What it should hold may have changed. */
+	struct needs needs;
+	bool dirty;           /* What it should hold may have changed altogether. */
+	/* Objects of which it should hold another state, or that it should not hold any more. */
+	struct changed_object *changed;
+	size_t n_changed, cap_changed;
 	bool members_due;     /* It has not seen the present list of masters. */
 	bool status_due;      /* It is to report its status and its pods' again. */
 	uint64_t status_asked_ms;

@@ -23,6 +23,8 @@
 /* Of one reply; SP messages are bounded at 16 MiB. */
 #define REPLY_BYTES_MAX (4u << 20)
 #define INVENTORY_MAX 100000
+/* Objects remembered one by one; with more of them everything is compared. */
+#define CHANGED_MAX 256
 
 static int state_compare(const void *name, const struct tree_node *node)
 {
@@ -50,12 +52,22 @@ struct node_state *node_state_get(struct nodes *nodes, const char *name)
 	s = xcalloc(1, sizeof(*s));
 	s->name = xstrdup(name);
 	holding_init(&s->held);
+	needs_init(&s->needs);
 	list_init(&s->look);
 	list_init(&s->polls);
 	list_init(&s->standbys);
 	list_init(&s->asks);
 	tree_insert(&nodes->states, s->name, &s->by_name);
 	return s;
+}
+
+static void forget_changed(struct node_state *s)
+{
+	for (size_t i = 0; i < s->n_changed; i++) {
+		free(s->changed[i].namespace);
+		free(s->changed[i].name);
+	}
+	s->n_changed = 0;
 }
 
 void node_state_look(struct nodes *nodes, struct node_state *s)
@@ -70,7 +82,9 @@ static void state_free(struct nodes *nodes, struct node_state *s)
 	list_remove(&s->look);
 	usage_forget(&nodes->usage, s->name);
 	holding_fini(&s->held);
-	pod_refs_cache_fini(&s->refs);
+	needs_fini(&s->needs);
+	forget_changed(s);
+	free(s->changed);
 	free(s->name);
 	free(s);
 }
@@ -136,6 +150,26 @@ static void on_difference(void *ctx, const struct held *old, const struct object
 	changes_add(c, item);
 }
 
+/* Everything, or what is known to have changed. */
+static void compare(struct nodes *nodes, struct node_state *s, struct changes *changes)
+{
+	struct assignment a = { .store = nodes->config.store,
+				.node = s->name,
+				.needs = &s->needs,
+				.held = &s->held,
+				.max_bytes = REPLY_BYTES_MAX,
+				.cb = on_difference,
+				.ctx = changes };
+
+	if (s->dirty)
+		s->dirty = !assignment_update(&a);
+	else
+		for (size_t i = 0; i < s->n_changed && !s->dirty; i++)
+			s->dirty = !assignment_look(&a, s->changed[i].kind, s->changed[i].namespace,
+						    s->changed[i].name);
+	forget_changed(s);
+}
+
 /* Answer the parked poll if there is anything to say; always when forced. */
 static void poll_answer(struct nodes *nodes, struct node_state *s, bool force)
 {
@@ -146,10 +180,7 @@ static void poll_answer(struct nodes *nodes, struct node_state *s, bool force)
 	struct changes changes = { .nodes = nodes, .arena = &call->arena };
 	SampanNode__PollReply poll = SAMPAN_NODE__POLL_REPLY__INIT;
 
-	if (s->dirty) {
-		s->dirty = !assignment_update(nodes->config.store, s->name, &s->refs, &s->held,
-					      REPLY_BYTES_MAX, on_difference, &changes);
-	}
+	compare(nodes, s, &changes);
 	poll.streams = streams_take(nodes, s, &call->arena, &poll.n_streams);
 	if (s->members_due)
 		poll.masters = members_list(nodes, &call->arena, &poll.n_masters);
@@ -198,6 +229,7 @@ static int begin_session(struct node_state *s, const SampanNode__PollRequest *po
 	if (poll->n_inventory > INVENTORY_MAX)
 		return -EFBIG;
 	holding_fini(&s->held);
+	forget_changed(s);
 	s->incarnation = poll->incarnation;
 	s->sequence = 0;
 	s->dirty = true;
@@ -316,24 +348,36 @@ void sessions_standby(struct call *c)
 
 /* --- What makes sessions look again ------------------------------------------------------ */
 
-static void mark_dirty(struct nodes *nodes, const char *node)
+static void note(struct nodes *nodes, struct node_state *s, const struct object *o)
+{
+	node_state_look(nodes, s);
+	for (size_t i = 0; i < s->n_changed; i++)
+		if (s->changed[i].kind == o->kind && strcmp(s->changed[i].name, o->name) == 0 &&
+		    strcmp(s->changed[i].namespace, o->namespace) == 0)
+			return;
+	if (s->dirty || s->n_changed == CHANGED_MAX) {
+		s->dirty = true;
+		forget_changed(s);
+		return;
+	}
+	array_grow(s->changed, s->n_changed, s->cap_changed);
+	s->changed[s->n_changed++] =
+		(struct changed_object){ o->kind, xstrdup(o->namespace), xstrdup(o->name) };
+}
+
+static void note_at(struct nodes *nodes, const char *node, const struct object *o)
 {
 	struct node_state *s = node[0] ? node_state_find(nodes, node) : NULL;
 
-	if (s != NULL) {
-		s->dirty = true;
-		node_state_look(nodes, s);
-	}
+	if (s != NULL)
+		note(nodes, s, o);
 }
 
-static void mark_users(struct nodes *nodes, const struct object *o)
+static void note_at_users(struct nodes *nodes, const struct object *o)
 {
-	tree_for_each (s, &nodes->states, struct node_state, by_name) {
-		if (!s->dirty && pod_refs_name(&s->refs, o)) {
-			s->dirty = true;
-			node_state_look(nodes, s);
-		}
-	}
+	tree_for_each (s, &nodes->states, struct node_state, by_name)
+		if (!s->dirty && needs_name(&s->needs, o))
+			note(nodes, s, o);
 }
 
 void sessions_on_change(struct nodes *nodes, const struct change *change)
@@ -343,16 +387,17 @@ void sessions_on_change(struct nodes *nodes, const struct change *change)
 
 	if (!nodes->leading)
 		return;
-	if (strcmp(resource, "pods") == 0) {
-		if (change->old != NULL)
-			mark_dirty(nodes, change->old->facts.pod->node_name);
-		if (change->new != NULL)
-			mark_dirty(nodes, change->new->facts.pod->node_name);
-	} else if (strcmp(resource, "nodes") == 0) {
-		mark_dirty(nodes, o->name);
+	if (o->facts.pod != NULL) {
+		const char *was = change->old != NULL ? change->old->facts.pod->node_name : "";
+
+		note_at(nodes, was, o);
+		if (change->new != NULL && strcmp(o->facts.pod->node_name, was) != 0)
+			note_at(nodes, o->facts.pod->node_name, o);
+	} else if (o->facts.node != NULL) {
+		note_at(nodes, o->name, o);
 	} else if (strcmp(resource, "secrets") == 0 || strcmp(resource, "configmaps") == 0 ||
 		   strcmp(resource, "services") == 0) {
-		mark_users(nodes, o);
+		note_at_users(nodes, o);
 	}
 }
 
@@ -418,6 +463,8 @@ void sessions_reset(struct nodes *nodes)
 			call_not_leader(c);
 		standby_answer(nodes, s, true);
 		holding_fini(&s->held);
+		needs_fini(&s->needs);
+		forget_changed(s);
 		s->sequence = 0;
 		s->silent = false;
 		s->dirty = false;

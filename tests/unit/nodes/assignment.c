@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@
 struct world {
 	struct store *store;
 	struct holding held;
-	struct pod_refs_cache refs;
+	struct needs needs;
 };
 
 static int setup(void **state)
@@ -26,6 +27,7 @@ static int setup(void **state)
 
 	w->store = store_new();
 	holding_init(&w->held);
+	needs_init(&w->needs);
 	*state = w;
 	return 0;
 }
@@ -35,7 +37,7 @@ static int teardown(void **state)
 	struct world *w = *state;
 
 	holding_fini(&w->held);
-	pod_refs_cache_fini(&w->refs);
+	needs_fini(&w->needs);
 	store_destroy(w->store);
 	free(w);
 	return 0;
@@ -63,10 +65,33 @@ static void on_difference(void *ctx, const struct held *old, const struct object
 		buf_printf(out, "%s %s %s\n", old ? "replace" : "add", new->kind->resource, new->name);
 }
 
+static struct assignment assignment_of(struct world *w, size_t max_bytes, struct buf *out)
+{
+	return (struct assignment){ .store = w->store,
+				    .node = "n1",
+				    .needs = &w->needs,
+				    .held = &w->held,
+				    .max_bytes = max_bytes,
+				    .cb = on_difference,
+				    .ctx = out };
+}
+
+/* Of one object that changed. */
+static void expect_look(struct world *w, const char *resource, const char *name, const char *differences)
+{
+	struct buf out = { 0 };
+	struct assignment a = assignment_of(w, 1u << 30, &out);
+
+	assert_true(assignment_look(&a, kind_of_resource(resource), strcmp(resource, "nodes") == 0 ? "" : "default", name));
+	assert_string_equal(buf_cstr(&out), differences);
+	buf_fini(&out);
+}
+
 static void expect(struct world *w, size_t max_bytes, bool complete, const char *differences)
 {
 	struct buf out = { 0 };
-	bool all = assignment_update(w->store, "n1", &w->refs, &w->held, max_bytes, on_difference, &out);
+	struct assignment a = assignment_of(w, max_bytes, &out);
+	bool all = assignment_update(&a);
 
 	assert_string_equal(buf_cstr(&out), differences);
 	assert_int_equal(all, complete);
@@ -113,7 +138,7 @@ static void services_of_the_namespace_come_with_links(void **state)
 	put(w, "services", "kubernetes", "u2", "");
 	put(w, "pods", "plain", "u3", "\"spec\":{\"nodeName\":\"n1\"}");
 	expect(w, ALL, true, "add services kubernetes\nadd services web\nadd pods plain\n");
-	assert_true(pod_refs_name(&w->refs, store_get(w->store, kind_of_resource("services"),
+	assert_true(needs_name(&w->needs, store_get(w->store, kind_of_resource("services"),
 						      "default", "web")));
 }
 
@@ -157,6 +182,77 @@ static void the_digest_follows_what_is_held(void **state)
 	assert_true(holding_put(&w->held, "deployments.apps", "default", "p", "u1", 7) < 0);
 }
 
+#define USES(secret) "\"spec\":{\"nodeName\":\"n1\",\"enableServiceLinks\":false,\"volumes\":[{\"name\":\"a\"," \
+	"\"secret\":{\"secretName\":\"" secret "\"}}]}"
+
+static void one_change_is_looked_at_alone(void **state)
+{
+	struct world *w = *state;
+
+	expect(w, ALL, true, "");
+	put(w, "secrets", "s", "u1", "");
+	put(w, "secrets", "t", "u2", "");
+	expect_look(w, "secrets", "s", "");
+	put(w, "pods", "a", "u3", USES("s"));
+	expect_look(w, "pods", "a", "add secrets s\nadd pods a\n");
+	put(w, "pods", "b", "u4", USES("s"));
+	expect_look(w, "pods", "b", "add pods b\n");
+	put(w, "secrets", "s", "u1", "\"type\":\"changed\"");
+	expect_look(w, "secrets", "s", "replace secrets s\n");
+	expect_look(w, "secrets", "s", "");
+	store_delete(w->store, "pods", "default", "a");
+	expect_look(w, "pods", "a", "forget pods a\n");
+	/* Another pod of the same name, with other needs. */
+	store_delete(w->store, "pods", "default", "b");
+	put(w, "pods", "b", "u5", USES("t"));
+	expect_look(w, "pods", "b", "forget secrets s\nadd secrets t\nreplace pods b\n");
+	store_delete(w->store, "secrets", "default", "t");
+	expect_look(w, "secrets", "t", "forget secrets t\n");
+	put(w, "secrets", "t", "u6", "");
+	expect_look(w, "secrets", "t", "add secrets t\n");
+	put(w, "nodes", "n1", "u7", "");
+	expect_look(w, "nodes", "n1", "add nodes n1\n");
+	put(w, "services", "kubernetes", "u8", "");
+	expect_look(w, "services", "kubernetes", "add services kubernetes\n");
+	expect(w, ALL, true, "");
+}
+
+/* Whatever happens, looking at what changed leaves nothing for a whole update to find. */
+static void looks_and_updates_agree(void **state)
+{
+	static const char *const resources[] = { "pods", "secrets", "services", "configmaps" };
+	struct world *w = *state;
+	unsigned seed = 7;
+
+	expect(w, ALL, true, "");
+	for (unsigned step = 0; step < 4000; step++) {
+		const char *resource = resources[(seed = seed * 1103515245 + 12345) >> 16 & 3];
+		unsigned r = (seed = seed * 1103515245 + 12345) >> 16;
+		char name[] = { (char)('a' + r % 5), '\0' }, uid[16], more[256] = "";
+		struct buf out = { 0 };
+		struct assignment a = assignment_of(w, ALL, &out);
+		const struct object *old = store_get(w->store, kind_of_resource(resource), "default", name);
+
+		snprintf(uid, sizeof(uid), "u%u", step);
+		if (strcmp(resource, "pods") == 0)
+			snprintf(more, sizeof(more),
+				 "\"spec\":{\"nodeName\":\"n%u\",\"enableServiceLinks\":%s,\"volumes\":[{\"name\":\"v\","
+				 "\"%s\":{\"%s\":\"%c\"}}]}",
+				 r >> 5 & 1, r >> 6 & 1 ? "true" : "false", r >> 7 & 1 ? "secret" : "configMap",
+				 r >> 7 & 1 ? "secretName" : "name", 'a' + (int)(r >> 8) % 5);
+		if (old != NULL)
+			store_delete(w->store, resource, "default", name);
+		if (old == NULL || r & 0x2000)
+			put(w, resource, name, uid, more);
+		assert_true(assignment_look(&a, kind_of_resource(resource), "default", name));
+		buf_clear(&out);
+		a = assignment_of(w, ALL, &out);
+		assert_true(assignment_update(&a));
+		assert_string_equal(buf_cstr(&out), "");
+		buf_fini(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +261,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_recreated_pod_replaces_the_old_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_small_budget_only_takes_longer, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_digest_follows_what_is_held, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_change_is_looked_at_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(looks_and_updates_agree, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
