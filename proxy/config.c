@@ -8,10 +8,25 @@
 #include "common/base/cleanup.h"
 #include "proxy/services/services.h"
 
-static const char *const keys[] = { "node",         "dir",         "node_address", "ca_file",
-				    "cert_file",    "key_file",    "master",       "cluster_domain",
-				    "service_cidr", "pod_cidr",    "dns_address",  "dns_listen",
-				    "dns_upstream", "resolv_conf", "log_level",    NULL };
+static const char *const keys[] = { "node",
+				    "dir",
+				    "node_address",
+				    "ca_file",
+				    "cert_file",
+				    "key_file",
+				    "master",
+				    "cluster_domain",
+				    "service_cidr",
+				    "pod_cidr",
+				    "dns_address",
+				    "dns_listen",
+				    "dns_upstream",
+				    "resolv_conf",
+				    "log_level",
+				    "ingress",
+				    "ingress_http",
+				    "ingress_https",
+				    NULL };
 
 static int read_level(struct proxy_config *c, struct status *st)
 {
@@ -77,6 +92,33 @@ static int check_ranges(struct proxy_config *c, struct status *st)
 	return 0;
 }
 
+static int read_port(struct proxy_config *c, const char *key, const char *otherwise, uint16_t *ret,
+		     struct status *st)
+{
+	const char *text = conf_get(&c->conf, key, otherwise);
+	size_t digits = strspn(text, "0123456789");
+	unsigned long port = strtoul(text, NULL, 10);
+
+	if (digits == 0 || digits > 5 || text[digits] != '\0' || port == 0 || port > UINT16_MAX)
+		return status_set(st, -EINVAL, "%s: %s is \"%s\", not a port", c->conf.path, key,
+				  text);
+	*ret = (uint16_t)port;
+	return 0;
+}
+
+static int read_ingress(struct proxy_config *c, struct status *st)
+{
+	const char *text = conf_get(&c->conf, "ingress", "on");
+	int rc;
+
+	if (strcmp(text, "on") != 0 && strcmp(text, "off") != 0)
+		return status_set(st, -EINVAL, "%s: ingress is \"%s\", not on or off", c->conf.path,
+				  text);
+	c->ingress = strcmp(text, "on") == 0 && c->dir != NULL;
+	rc = read_port(c, "ingress_http", "80", &c->ingress_http, st);
+	return rc < 0 ? rc : read_port(c, "ingress_https", "443", &c->ingress_https, st);
+}
+
 static int read_all(struct proxy_config *c, bool need_masters, struct status *st)
 {
 	int rc = conf_check_keys(&c->conf, keys, st);
@@ -106,6 +148,8 @@ static int read_all(struct proxy_config *c, bool need_masters, struct status *st
 		rc = read_upstreams(c, st);
 	if (rc == 0)
 		rc = check_ranges(c, st);
+	if (rc == 0)
+		rc = read_ingress(c, st);
 	if (rc == 0 && need_masters && c->masters[0] == NULL)
 		rc = status_set(st, -EINVAL, "%s: no master", c->conf.path);
 	return rc;

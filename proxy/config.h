@@ -17,6 +17,8 @@ struct proxy_config {
 	const char *dns_upstreams[CONFIG_LIST_MAX +
 				  1]; /* Ends with NULL; empty: those of resolv.conf. */
 	const char *resolv_conf;
+	bool ingress; /* Serve Ingresses. */
+	uint16_t ingress_http, ingress_https;
 	enum log_level log_level;
 };
 

@@ -13,6 +13,7 @@
 #include "proxy/beliefs.h"
 #include "proxy/dns/server.h"
 #include "proxy/feed/feed.h"
+#include "proxy/ingress/ingress.h"
 #include "proxy/routes/routes.h"
 #include "proxy/services/plan.h"
 #include "proxy/services/services.h"
@@ -20,6 +21,7 @@
 
 #define RETRY_MS 2000
 #define CHECK_MS 30000
+#define CHECK_INGRESS_MS 1000
 #define PEM_BYTES_MAX (256u << 10)
 #define DNS_PORT 53
 
@@ -31,8 +33,9 @@ struct proxy {
 	struct world world;
 	struct services *services;
 	struct dns_server *dns;
+	struct ingress_proxy *ingress; /* NULL: not here. */
 	struct feed *feed;
-	uv_timer_t retry, check;
+	uv_timer_t retry, check, check_ingress;
 	uv_signal_t signals[4];
 	struct timespec cert_mtime;
 	bool was_synced, execute_anew;
@@ -55,6 +58,8 @@ static void act(struct proxy *p)
 		p->world.nodes_dirty = routes_sync(&p->world, p->config->node) < 0;
 		failed |= p->world.nodes_dirty;
 	}
+	if (p->ingress != NULL)
+		ingress_proxy_sync(p->ingress);
 	if (p->world.synced && !p->was_synced)
 		log_info("knows everything", "services=%zu nodes=%zu", p->world.services.count,
 			 p->world.nodes.count);
@@ -271,6 +276,30 @@ static void on_check(uv_timer_t *timer)
 		check_certificate(p);
 }
 
+static void on_check_ingress(uv_timer_t *timer)
+{
+	ingress_proxy_check(container_of(timer, struct proxy, check_ingress)->ingress);
+}
+
+static void start_ingress(struct proxy *p)
+{
+	autofree char *dir = NULL;
+
+	if (!p->config->ingress)
+		return;
+	dir = xasprintf("%s/ingress", p->config->dir);
+
+	struct ingress_settings settings = {
+		.dir = dir,
+		.http_port = p->config->ingress_http,
+		.https_port = p->config->ingress_https,
+	};
+
+	p->world.with_ingress = true;
+	p->ingress = ingress_proxy_create(&p->uv, &settings, &p->world);
+	uv_timer_start(&p->check_ingress, on_check_ingress, CHECK_INGRESS_MS, CHECK_INGRESS_MS);
+}
+
 static void start_handles(struct proxy *p)
 {
 	static const int numbers[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
@@ -282,6 +311,7 @@ static void start_handles(struct proxy *p)
 	}
 	uv_timer_init(&p->uv, &p->retry);
 	uv_timer_init(&p->uv, &p->check);
+	uv_timer_init(&p->uv, &p->check_ingress);
 	uv_timer_start(&p->check, on_check, CHECK_MS, CHECK_MS);
 }
 
@@ -291,6 +321,8 @@ static int start(struct proxy *p, struct status *st)
 
 	if (rc == 0)
 		rc = start_dns(p, st);
+	if (rc == 0)
+		start_ingress(p);
 	if (rc == 0 && p->options->snapshot == NULL)
 		rc = start_feed(p, st);
 	if (rc == 0 && p->options->snapshot != NULL)
@@ -304,6 +336,8 @@ static void close_handles(struct proxy *p)
 		uv_close((uv_handle_t *)&p->signals[i], NULL);
 	uv_close((uv_handle_t *)&p->retry, NULL);
 	uv_close((uv_handle_t *)&p->check, NULL);
+	uv_close((uv_handle_t *)&p->check_ingress, NULL);
+	ingress_proxy_close(p->ingress);
 	if (p->dns != NULL)
 		dns_server_close(p->dns, NULL, NULL);
 	if (p->feed != NULL)

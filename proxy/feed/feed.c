@@ -206,7 +206,7 @@ static void pack_request(const struct feed *f, struct buf *out)
 	SampanNode__Request request = SAMPAN_NODE__REQUEST__INIT;
 	SampanNode__WatchRequest watch = SAMPAN_NODE__WATCH_REQUEST__INIT;
 
-	watch.resources = (char **)world_resources();
+	watch.resources = (char **)world_resources(f->world);
 	while (watch.resources[watch.n_resources] != NULL)
 		watch.n_resources++;
 	watch.has_since_revision = watch.has_park_ms = true;

@@ -14,3 +14,14 @@ int node_read(struct node *ret, struct bytes packed, struct arena *arena, struct
 void service_clear(struct service *s);
 void slice_clear(struct slice *s);
 void node_clear(struct node *n);
+
+/* ingresses.c: Ingresses, classes and certificates. */
+void ingresses_init(struct world *w);
+void ingresses_fini(struct world *w);
+int apply_ingress(struct world *w, const char *namespace, const char *name,
+		  const struct bytes *packed, struct arena *arena, struct status *st);
+int apply_class(struct world *w, const char *name, const struct bytes *packed, struct arena *arena,
+		struct status *st);
+int apply_certificate(struct world *w, const char *namespace, const char *name,
+		      const struct bytes *packed, struct arena *arena, struct status *st);
+void ingresses_full_end(struct world *w);

@@ -23,12 +23,20 @@ static int compare_node(const void *key, const struct tree_node *node)
 	return strcmp(key, container_of(node, struct node, node)->name);
 }
 
-const char *const *world_resources(void)
+const char *const *world_resources(const struct world *w)
 {
-	static const char *const names[] = { "services", "endpointslices.discovery.k8s.io", "nodes",
+	static const char *const names[] = { "services",
+					     "endpointslices.discovery.k8s.io",
+					     "nodes",
+					     "ingresses.networking.k8s.io",
+					     "ingressclasses.networking.k8s.io",
+					     "secrets",
 					     NULL };
+	static const char *const without_ingress[] = { "services",
+						       "endpointslices.discovery.k8s.io", "nodes",
+						       NULL };
 
-	return names;
+	return w->with_ingress ? names : without_ingress;
 }
 
 void world_init(struct world *w)
@@ -38,12 +46,14 @@ void world_init(struct world *w)
 	tree_init(&w->slices, compare_slice);
 	tree_init(&w->nodes, compare_node);
 	list_init(&w->dirty);
+	ingresses_init(w);
 }
 
 /* --- Services --------------------------------------------------------------- */
 
 static void mark(struct world *w, struct service *s)
 {
+	w->ingress_dirty |= s->routed;
 	if (list_empty(&s->dirty))
 		list_push_back(&w->dirty, &s->dirty);
 }
@@ -55,6 +65,7 @@ static struct service *service_make(struct world *w, const char *namespace, cons
 
 	if (s != NULL)
 		return s;
+	w->ingress_dirty |= w->with_ingress;
 	s = xcalloc(1, sizeof(*s));
 	s->parts = xstrdup(key);
 	s->parts[strlen(namespace)] = '\0';
@@ -231,6 +242,12 @@ int world_apply(struct world *w, const char *resource, const char *namespace, co
 		return apply_slice(w, namespace, name, packed, &arena, st);
 	if (strcmp(resource, "nodes") == 0)
 		return apply_node(w, name, packed, &arena, st);
+	if (strcmp(resource, "ingresses.networking.k8s.io") == 0)
+		return apply_ingress(w, namespace, name, packed, &arena, st);
+	if (strcmp(resource, "ingressclasses.networking.k8s.io") == 0)
+		return apply_class(w, name, packed, &arena, st);
+	if (strcmp(resource, "secrets") == 0)
+		return apply_certificate(w, namespace, name, packed, &arena, st);
 	return 0;
 }
 
@@ -255,7 +272,9 @@ void world_full_end(struct world *w)
 		if (n->seen != w->generation)
 			node_free(w, n);
 	}
+	ingresses_full_end(w);
 	w->nodes_dirty |= !w->synced;
+	w->ingress_dirty |= !w->synced;
 	w->synced = true;
 }
 
@@ -300,4 +319,5 @@ void world_fini(struct world *w)
 		service_free(w, s);
 	tree_for_each (n, &w->nodes, struct node, node)
 		node_free(w, n);
+	ingresses_fini(w);
 }

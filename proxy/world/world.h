@@ -1,4 +1,5 @@
-/* What a proxy believes about the cluster: Services with their endpoints, and nodes.
+/* What a proxy believes about the cluster: Services with their endpoints, nodes, and
+ * Ingresses with their classes and certificates.
  *
  * Filled from the packed objects that a master sends, kept in memory and in key
  * order, and valid for ever: no master is needed to go on with it. Only what proxies
@@ -15,6 +16,7 @@
 #include "common/base/list.h"
 #include "common/base/status.h"
 #include "common/base/tree.h"
+#include "common/ingress/ingress.h"
 
 /* An address of either family in network order; len 0: none. */
 struct ip {
@@ -79,6 +81,7 @@ struct service {
 	struct list slices;  /* struct slice, newest last. */
 	unsigned seen;
 	struct list dirty; /* In world->dirty. */
+	bool routed;       /* An Ingress leads here: a change is one of Ingress, too. */
 	void *plan;        /* Of whoever plans it; see on_gone. */
 };
 
@@ -90,8 +93,37 @@ struct node {
 	unsigned seen;
 };
 
+struct world_ingress {
+	struct tree_node node;
+	char *key; /* namespace/name */
+	const char *namespace;
+	int64_t created_ns;
+	struct ingress rules; /* In the arena. */
+	const char *problem;  /* Why it is refused, or NULL. */
+	struct arena arena;
+	unsigned seen;
+};
+
+struct ingress_class {
+	struct tree_node node;
+	char *name;
+	bool ours;
+	unsigned seen;
+};
+
+/* A Secret of type kubernetes.io/tls. */
+struct certificate {
+	struct tree_node node;
+	char *key;      /* namespace/name */
+	struct buf pem; /* Chain and key. */
+	unsigned seen;
+};
+
 struct world {
 	struct tree services, slices, nodes;
+	struct tree ingresses, classes, certificates;
+	bool with_ingress; /* Ingresses are asked for. Set it before anything is applied. */
+	bool ingress_dirty;
 	struct list dirty; /* Services. */
 	bool nodes_dirty;
 	bool synced;                  /* Everything was seen at least once. */
@@ -113,8 +145,10 @@ int world_apply(struct world *w, const char *resource, const char *namespace, co
 void world_full_begin(struct world *w);
 void world_full_end(struct world *w);
 
-/* "services", "endpointslices.discovery.k8s.io", "nodes"; ends with NULL. */
-const char *const *world_resources(void);
+/* "services", "endpointslices.discovery.k8s.io", "nodes" and so on; ends with NULL. */
+const char *const *world_resources(const struct world *w);
+struct certificate *world_certificate(const struct world *w, const char *namespace,
+				      const char *name);
 
 struct service *world_service(const struct world *w, const char *namespace, const char *name);
 /* Take a service from the dirty ones; NULL: none is left. One that neither exists nor has slices
