@@ -6,9 +6,8 @@
 
 #define SECOND_NS 1000000000ll
 
-/* Days since 1970-01-01 of a date of the Gregorian calendar: years begin in
- * March, so that leap days come last, and 400 years are 146,097 days. */
-static int64_t days_of(int year, int month, int day)
+/* Years begin in March, so that leap days come last, and 400 years are 146,097 days. */
+int64_t days_of_date(int year, int month, int day)
 {
 	int64_t y = year - (month <= 2);
 	int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -18,7 +17,7 @@ static int64_t days_of(int year, int month, int day)
 	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
-static void date_of(int64_t days, int *year, int *month, int *day)
+void date_of_days(int64_t days, int *year, int *month, int *day)
 {
 	days += 719468;
 	int64_t era = (days >= 0 ? days : days - 146096) / 146097;
@@ -118,7 +117,7 @@ int time_parse(struct bytes text, int64_t *ret_seconds, int32_t *ret_nanos)
 	    hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
 		return -EINVAL;
 	*ret_seconds =
-		days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone;
+		days_of_date(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone;
 	*ret_nanos = nanos;
 	return 0;
 }
@@ -134,7 +133,7 @@ static void put_digits(char *to, int v, int n)
 /* Without the zone: 19 characters. What lies outside of four-digit years is clamped. */
 static void print_seconds(int64_t seconds, char *to)
 {
-	const int64_t first = days_of(0, 1, 1) * 86400, last = days_of(10000, 1, 1) * 86400 - 1;
+	const int64_t first = days_of_date(0, 1, 1) * 86400, last = days_of_date(10000, 1, 1) * 86400 - 1;
 	int year, month, day;
 
 	if (seconds < first)
@@ -146,7 +145,7 @@ static void print_seconds(int64_t seconds, char *to)
 		rest += 86400;
 		days--;
 	}
-	date_of(days, &year, &month, &day);
+	date_of_days(days, &year, &month, &day);
 	memcpy(to, "0000-00-00T00:00:00", 19);
 	put_digits(to, year, 4);
 	put_digits(to + 5, month, 2);

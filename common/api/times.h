@@ -8,6 +8,11 @@
 
 #define TIME_TEXT_MAX 40
 
+/* Days since 1970-01-01 of a date of the Gregorian calendar (month and day begin with 1), and back.
+ */
+int64_t days_of_date(int year, int month, int day);
+void date_of_days(int64_t days, int *year, int *month, int *day);
+
 /* RFC 3339 with a zone; -EINVAL when it is not, or outside of the years 0 to 9999. */
 int time_parse(struct bytes text, int64_t *ret_seconds, int32_t *ret_nanos);
 /* "2025-01-02T03:04:05Z", terminated; returns the length. Seconds since 1970. */
