@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/cleanup.h"
 
@@ -150,6 +151,15 @@ static int read_log_level(struct master_config *c, struct status *st)
 			  c->conf.path, text);
 }
 
+/* CronJobs look back as far as they were last due. */
+static void load_zones(struct master_config *c)
+{
+	const int64_t kept_s = INT64_C(5) * 366 * 86400;
+
+	c->zones = zones_load("/usr/share/zoneinfo", time(NULL) - kept_s);
+	c->cluster.zones = c->zones;
+}
+
 int master_config_read(struct master_config *c, const char *path, struct status *st)
 {
 	int rc;
@@ -168,11 +178,14 @@ int master_config_read(struct master_config *c, const char *path, struct status 
 		rc = read_log_level(c, st);
 	if (rc < 0)
 		master_config_fini(c);
+	else
+		load_zones(c);
 	return rc;
 }
 
 void master_config_fini(struct master_config *c)
 {
 	conf_fini(&c->conf);
+	zones_destroy(c->zones);
 	*c = (struct master_config){ 0 };
 }

@@ -17,6 +17,7 @@ struct master_config {
 	const char *api_listen, *rpc_listen, *raft_listen;    /* ip:port */
 	const char *api_address, *rpc_address, *raft_address; /* As others reach us. */
 	struct cluster_config cluster;
+	struct zones *zones; /* Of the system, and cluster.zones. */
 	enum log_level log_level;
 };
 

@@ -254,6 +254,7 @@ static void make_parts(struct master *m)
 		.node_silence_ctx = m,
 		.pod_usage = pod_usage,
 		.pod_usage_ctx = m,
+		.zones = m->config->cluster.zones,
 	});
 }
 

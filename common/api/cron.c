@@ -29,8 +29,9 @@ struct bounds {
 
 static const char *const month_names[] = { "jan", "feb", "mar", "apr", "may", "jun", "jul",
 					   "aug", "sep", "oct", "nov", "dec", NULL };
-static const char *const weekday_names[] = { "sun", "mon", "tue", "wed", "thu", "fri", "sat",
-					     NULL };
+static const char *const weekday_names[] = {
+	"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL
+};
 static const struct bounds bounds[FIELDS] = {
 	{ "minute", 0, 59, NULL },
 	{ "hour", 0, 23, NULL },
@@ -217,9 +218,9 @@ static int parse_macro(const char *text, struct cron *c, struct status *st)
 	static const struct {
 		const char *name, *fields;
 	} macros[] = {
-		{ "@yearly", "0 0 1 1 *" },   { "@annually", "0 0 1 1 *" },
-		{ "@monthly", "0 0 1 * *" },  { "@weekly", "0 0 * * 0" },
-		{ "@daily", "0 0 * * *" },    { "@midnight", "0 0 * * *" },
+		{ "@yearly", "0 0 1 1 *" },  { "@annually", "0 0 1 1 *" },
+		{ "@monthly", "0 0 1 * *" }, { "@weekly", "0 0 * * 0" },
+		{ "@daily", "0 0 * * *" },   { "@midnight", "0 0 * * *" },
 		{ "@hourly", "0 * * * *" },
 	};
 

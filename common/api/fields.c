@@ -8,6 +8,7 @@
 #include "common/api/schema.h"
 #include "common/api/wire.h"
 #include "common/base/cleanup.h"
+#include "proto/k8s/batch_v1.pb-c.h"
 #include "proto/k8s/core_v1.pb-c.h"
 
 #define REQUIREMENTS_MAX 100
@@ -17,6 +18,7 @@ static const struct {
 	const ProtobufCMessageDescriptor *descriptor;
 	const char *from, *to;
 } aliases[] = {
+	{ &batch_v1__job__descriptor, "status.successful", "status.succeeded" },
 	{ &core_v1__event__descriptor, "source", "source.component" },
 	{ &core_v1__pod__descriptor, "spec.host", "spec.nodeName" },
 	{ &core_v1__pod__descriptor, "status.podIPs", "status.podIP" },

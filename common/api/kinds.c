@@ -122,10 +122,10 @@ static const struct kind_subresource apps_v1_stateful_set_subs[] = {
 	SUB("status", "apps", "v1", "StatefulSet", apps_v1__stateful_set, CHANGE, false),
 };
 static const struct kind_subresource batch_v1_cron_job_subs[] = {
-	SUB("status", "batch", "v1", "CronJob", batch_v1__cron_job, CHANGE, false),
+	SUB("status", "batch", "v1", "CronJob", batch_v1__cron_job, CHANGE, true),
 };
 static const struct kind_subresource batch_v1_job_subs[] = {
-	SUB("status", "batch", "v1", "Job", batch_v1__job, CHANGE, false),
+	SUB("status", "batch", "v1", "Job", batch_v1__job, CHANGE, true),
 };
 static const struct kind_subresource autoscaling_v1_horizontal_pod_autoscaler_subs[] = {
 	SUB("status", "autoscaling", "v1", "HorizontalPodAutoscaler",
@@ -261,11 +261,11 @@ const struct kind kinds_all[] = {
 
 	GROUP("batch", "v1", CronJob, "cronjob", "cronjobs", batch_v1__cron_job,
 		.short_names = NAMES("cj"), .categories = NAMES("all"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
 		SUBRESOURCES(batch_v1_cron_job_subs)),
 	GROUP("batch", "v1", Job, "job", "jobs", batch_v1__job,
 		.categories = NAMES("all"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
 		SUBRESOURCES(batch_v1_job_subs), .field_selectors = NAMES("status.successful")),
 
 	GROUP("autoscaling", "v1", HorizontalPodAutoscaler, "horizontalpodautoscaler", "horizontalpodautoscalers",

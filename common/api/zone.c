@@ -44,6 +44,106 @@ struct zone {
 	struct transition transitions[];
 };
 
+/* --- Asking ----------------------------------------------------------------------- */
+
+static bool is_leap(int year)
+{
+	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
+
+/* The day of that year, in days since 1970. */
+static int64_t rule_days(const struct rule_day *d, int year)
+{
+	int64_t first = days_of_date(year, 1, 1);
+
+	if (d->form == DAY_ZERO_BASED)
+		return first + d->day;
+	if (d->form == DAY_JULIAN)
+		return first + d->day - 1 + (is_leap(year) && d->day >= 60);
+
+	int64_t month = days_of_date(year, d->month, 1);
+	int64_t next =
+		d->month == 12 ? days_of_date(year + 1, 1, 1) : days_of_date(year, d->month + 1, 1);
+	/* 1970-01-01 was a Thursday. */
+	int weekday = (int)(((month + 4) % 7 + 7) % 7);
+	int64_t day = month + (d->day - weekday + 7) % 7 + (d->week - 1) * 7;
+
+	return day >= next ? day - 7 : day;
+}
+
+/* What the rule says at time_s, and until when: the changes of three years decide. */
+static int32_t rule_offset(const struct rule *r, int64_t time_s, int64_t *ret_until_s)
+{
+	int64_t days = (time_s - (time_s % DAY_S + DAY_S) % DAY_S) / DAY_S;
+	int64_t latest_s = INT64_MIN;
+	int32_t offset_s = r->standard_s;
+	int year, month, day;
+
+	*ret_until_s = INT64_MAX;
+	if (!r->has_dst)
+		return offset_s;
+	date_of_days(days, &year, &month, &day);
+	for (int y = year - 1; y <= year + 1; y++) {
+		int64_t start_s = rule_days(&r->start, y) * DAY_S + r->start.time_s - r->standard_s;
+		int64_t end_s = rule_days(&r->end, y) * DAY_S + r->end.time_s - r->dst_s;
+
+		/* Where both are at once it is summer all year round. */
+		if (end_s <= time_s && end_s > latest_s) {
+			latest_s = end_s;
+			offset_s = r->standard_s;
+		}
+		if (start_s <= time_s && start_s >= latest_s) {
+			latest_s = start_s;
+			offset_s = r->dst_s;
+		}
+		if (end_s > time_s && end_s < *ret_until_s)
+			*ret_until_s = end_s;
+		if (start_s > time_s && start_s < *ret_until_s)
+			*ret_until_s = start_s;
+	}
+	return offset_s;
+}
+
+int32_t zone_offset(const struct zone *z, int64_t time_s, int64_t *ret_until_s)
+{
+	size_t low = 0, high = z != NULL ? z->n : 0;
+
+	*ret_until_s = INT64_MAX;
+	if (z == NULL)
+		return 0;
+	/* The first transition after time_s. */
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (z->transitions[mid].at_s <= time_s)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low < z->n) {
+		*ret_until_s = z->transitions[low].at_s;
+		return low > 0 ? z->transitions[low - 1].offset_s : z->before_s;
+	}
+	if (z->rule.present)
+		return rule_offset(&z->rule, time_s, ret_until_s);
+	return z->n > 0 ? z->transitions[z->n - 1].offset_s : z->before_s;
+}
+
+/* Files foresee decades of changes that follow from the rule as well. */
+static void drop_foreseen(struct zone *z)
+{
+	int64_t until_s;
+
+	for (; z->rule.present && z->n > 1; z->n--) {
+		const struct transition *last = &z->transitions[z->n - 1], *before = last - 1;
+
+		if (rule_offset(&z->rule, before->at_s, &until_s) != before->offset_s ||
+		    until_s != last->at_s ||
+		    rule_offset(&z->rule, last->at_s, &until_s) != last->offset_s)
+			return;
+	}
+}
+
 /* --- The file --------------------------------------------------------------------- */
 
 struct header {
@@ -97,8 +197,7 @@ static int read_transitions(const struct header *h, const uint8_t *body, size_t 
 			    int64_t since_s, struct zone **ret)
 {
 	const uint8_t *indexes = body + h->n_times * time_bytes, *types = indexes + h->n_times;
-	autofree struct zone *z =
-		xcalloc(1, sizeof(*z) + h->n_times * sizeof(struct transition));
+	autofree struct zone *z = xcalloc(1, sizeof(*z) + h->n_times * sizeof(struct transition));
 	int64_t previous_s = INT64_MIN;
 
 	if (read_offset(types, 0, &z->before_s) < 0)
@@ -275,97 +374,15 @@ int zone_parse(struct bytes in, int64_t since_s, struct zone **ret)
 		rc = read_footer(bytes_of(in.data + body, in.len - body), &z->rule);
 	if (rc < 0)
 		return rc;
-	*ret = steal_ptr(&z);
+	drop_foreseen(z);
+
+	size_t bytes = sizeof(*z) + z->n * sizeof(struct transition);
+
+	*ret = xrealloc(steal_ptr(&z), bytes);
 	return 0;
 }
 
 void zone_destroy(struct zone *z)
 {
 	free(z);
-}
-
-/* --- Asking ----------------------------------------------------------------------- */
-
-static bool is_leap(int year)
-{
-	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
-
-/* The day of that year, in days since 1970. */
-static int64_t rule_days(const struct rule_day *d, int year)
-{
-	int64_t first = days_of_date(year, 1, 1);
-
-	if (d->form == DAY_ZERO_BASED)
-		return first + d->day;
-	if (d->form == DAY_JULIAN)
-		return first + d->day - 1 + (is_leap(year) && d->day >= 60);
-
-	int64_t month = days_of_date(year, d->month, 1);
-	int64_t next = d->month == 12 ? days_of_date(year + 1, 1, 1)
-				      : days_of_date(year, d->month + 1, 1);
-	/* 1970-01-01 was a Thursday. */
-	int weekday = (int)(((month + 4) % 7 + 7) % 7);
-	int64_t day = month + (d->day - weekday + 7) % 7 + (d->week - 1) * 7;
-
-	return day >= next ? day - 7 : day;
-}
-
-/* What the rule says at time_s, and until when: the changes of three years decide. */
-static int32_t rule_offset(const struct rule *r, int64_t time_s, int64_t *ret_until_s)
-{
-	int64_t days = (time_s - (time_s % DAY_S + DAY_S) % DAY_S) / DAY_S;
-	int64_t latest_s = INT64_MIN;
-	int32_t offset_s = r->standard_s;
-	int year, month, day;
-
-	*ret_until_s = INT64_MAX;
-	if (!r->has_dst)
-		return offset_s;
-	date_of_days(days, &year, &month, &day);
-	for (int y = year - 1; y <= year + 1; y++) {
-		int64_t start_s =
-			rule_days(&r->start, y) * DAY_S + r->start.time_s - r->standard_s;
-		int64_t end_s = rule_days(&r->end, y) * DAY_S + r->end.time_s - r->dst_s;
-
-		/* Where both are at once it is summer all year round. */
-		if (end_s <= time_s && end_s > latest_s) {
-			latest_s = end_s;
-			offset_s = r->standard_s;
-		}
-		if (start_s <= time_s && start_s >= latest_s) {
-			latest_s = start_s;
-			offset_s = r->dst_s;
-		}
-		if (end_s > time_s && end_s < *ret_until_s)
-			*ret_until_s = end_s;
-		if (start_s > time_s && start_s < *ret_until_s)
-			*ret_until_s = start_s;
-	}
-	return offset_s;
-}
-
-int32_t zone_offset(const struct zone *z, int64_t time_s, int64_t *ret_until_s)
-{
-	size_t low = 0, high = z != NULL ? z->n : 0;
-
-	*ret_until_s = INT64_MAX;
-	if (z == NULL)
-		return 0;
-	/* The first transition after time_s. */
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (z->transitions[mid].at_s <= time_s)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (low < z->n) {
-		*ret_until_s = z->transitions[low].at_s;
-		return low > 0 ? z->transitions[low - 1].offset_s : z->before_s;
-	}
-	if (z->rule.present)
-		return rule_offset(&z->rule, time_s, ret_until_s);
-	return z->n > 0 ? z->transitions[z->n - 1].offset_s : z->before_s;
 }

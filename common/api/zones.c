@@ -25,7 +25,8 @@ static void load_file(struct zones *zones, const char *path, const char *name)
 	auto_with(buf_fini) struct buf content = { 0 };
 	struct zone *z;
 
-	if (zones->by_name.count >= ZONES_MAX || file_read(path, FILE_BYTES_MAX, &content, NULL) < 0 ||
+	if (zones->by_name.count >= ZONES_MAX ||
+	    file_read(path, FILE_BYTES_MAX, &content, NULL) < 0 ||
 	    zone_parse(buf_bytes(&content), zones->since_s, &z) < 0)
 		return;
 	zone_destroy(map_put(&zones->by_name, name, z));

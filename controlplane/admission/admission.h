@@ -10,6 +10,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "common/api/zones.h"
 #include "common/base/arena.h"
 #include "common/base/source.h"
 #include "common/base/status.h"
@@ -26,6 +27,7 @@ struct cluster_config {
 	int node_prefix;          /* Bits of each node's podCIDR: 24. */
 	uint16_t node_port_min, node_port_max;
 	const char *dns_address; /* Of the Service kube-dns. */
+	const struct zones *zones; /* Time zones; NULL: only UTC is known. */
 };
 
 /* How admission sees the state: the store with the overlay of plans in flight. */

@@ -38,6 +38,8 @@ static const struct strategy *const strategies[] = {
 	&strategy_resource_quota,
 	&strategy_certificate_request,
 	&strategy_controller_revision,
+	&strategy_cron_job,
+	&strategy_job,
 	&strategy_persistent_volume,
 	&strategy_persistent_volume_claim,
 	&strategy_storage_class,

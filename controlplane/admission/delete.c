@@ -50,14 +50,18 @@ static int check_options(struct admission *a, const MetaV1__DeleteOptions *optio
 
 /* The finalizers that make the garbage collector do what the policy says. */
 static void set_propagation(struct arena *arena, MetaV1__ObjectMeta *meta,
-			    const MetaV1__DeleteOptions *options)
+			    const MetaV1__DeleteOptions *options, bool orphans)
 {
 	const char *policy = options ? options->propagationpolicy : NULL;
 
 	if (options != NULL && options->has_orphandependents)
 		policy = options->orphandependents ? "Orphan" : "Background";
+	/* Finalizers a client put there say what it wants. */
+	if (policy == NULL && orphans && !meta_has_finalizer(meta, "orphan") &&
+	    !meta_has_finalizer(meta, "foregroundDeletion"))
+		policy = "Orphan";
 	if (policy == NULL)
-		return; /* Finalizers a client put there say what it wants. */
+		return;
 
 	meta->finalizers = arena_memdup(arena, meta->finalizers,
 					meta->n_finalizers * sizeof(*meta->finalizers));
@@ -182,7 +186,7 @@ int admit_delete(struct admission *a, const struct kind *kind, const struct obje
 	size_t finalizers = meta->n_finalizers;
 	enum delete_outcome outcome;
 
-	set_propagation(a->arena, meta, options);
+	set_propagation(a->arena, meta, options, strategy_of(message->descriptor)->orphans);
 	for (size_t i = 0; i < old->n_claims; i++)
 		admission_claim(a, arena_strdup(a->arena, old->claims[i]));
 	if (message->descriptor == &core_v1__pod__descriptor) {

@@ -14,6 +14,8 @@ struct strategy {
 	name_rule *name; /* NULL: name_is_subdomain. */
 	/* The status given at creation is kept (Node). */
 	bool keeps_status;
+	/* A DELETE that names no propagationPolicy leaves the dependents alone. */
+	bool orphans;
 	/* Server-owned fields beyond metadata and status. */
 	void (*prepare)(struct admission *a, ProtobufCMessage *message, ProtobufCMessage *old);
 	/* Policy that may change or refuse the object (the admission plugins that are always on).
@@ -35,7 +37,7 @@ extern const struct strategy strategy_pod, strategy_service, strategy_namespace,
 	strategy_config_map, strategy_secret, strategy_endpoints, strategy_endpoint_slice,
 	strategy_deployment, strategy_replica_set, strategy_event, strategy_lease,
 	strategy_service_account, strategy_pod_template, strategy_priority_class,
-	strategy_certificate_request, strategy_controller_revision,
+	strategy_certificate_request, strategy_controller_revision, strategy_cron_job, strategy_job,
 	strategy_ingress, strategy_ingress_class, strategy_network_policy,
 	strategy_persistent_volume, strategy_persistent_volume_claim, strategy_storage_class;
 

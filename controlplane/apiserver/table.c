@@ -25,6 +25,7 @@ const struct table_columns *table_columns_of(const ProtobufCMessageDescriptor *d
 		{ columns_config, n_columns_config },   { columns_storage, n_columns_storage },
 		{ columns_policy, n_columns_policy },
 		{ columns_autoscaling, n_columns_autoscaling },
+		{ columns_batch, n_columns_batch },
 	};
 
 	for (size_t i = 0; i < array_size(all); i++)

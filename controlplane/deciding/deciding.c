@@ -71,6 +71,7 @@ static struct view make_view(const struct deciding *d, struct arena *arena)
 		.node_silence_ctx = d->config.node_silence_ctx,
 		.pod_usage = d->config.pod_usage,
 		.pod_usage_ctx = d->config.pod_usage_ctx,
+		.zones = d->config.zones,
 	};
 }
 

@@ -26,6 +26,7 @@ struct deciding_config {
 	void *node_silence_ctx;
 	const struct pod_usage *(*pod_usage)(void *ctx, const struct pod_facts *pod);
 	void *pod_usage_ctx;
+	const struct zones *zones;
 };
 
 struct deciding *deciding_create(const struct deciding_config *config);

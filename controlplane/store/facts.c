@@ -72,7 +72,10 @@ enum {
 	POD_START_TIME = 7,
 	POD_CONTAINER_STATUSES = 8,
 	POD_INIT_STATUSES = 10,
+	CONTAINER_STATE = 2,
 	CONTAINER_RESTARTS = 5,
+	STATE_TERMINATED = 3,
+	TERMINATED_FINISHED = 6,
 
 	NODE_POD_CIDR = 1,
 	NODE_UNSCHEDULABLE = 4,
@@ -465,6 +468,14 @@ static int32_t read_restarts(struct bytes container_status)
 	return restarts;
 }
 
+static int64_t read_finished(struct bytes container_status)
+{
+	struct bytes terminated =
+		wire_find(wire_find(container_status, CONTAINER_STATE), STATE_TERMINATED);
+
+	return terminated.len > 0 ? read_time(wire_find(terminated, TERMINATED_FINISHED)) : 0;
+}
+
 static void read_pod_spec(struct pen *pen, struct bytes spec, struct pod_facts *pod)
 {
 	struct amounts asked = pod_requests(spec);
@@ -501,8 +512,10 @@ static void read_pod_status(struct pen *pen, struct bytes status, struct pod_fac
 	while (wire_next(&w, &f)) {
 		if (f.type != WIRE_BYTES)
 			continue;
-		if (f.number == POD_CONTAINER_STATUSES || f.number == POD_INIT_STATUSES)
+		if (f.number == POD_CONTAINER_STATUSES || f.number == POD_INIT_STATUSES) {
 			restarts += read_restarts(f.bytes);
+			pod->finished_ns = max(pod->finished_ns, read_finished(f.bytes));
+		}
 		if (f.number == POD_CONDITIONS &&
 		    bytes_are(wire_find(f.bytes, CONDITION_TYPE), "Ready")) {
 			pod->ready = bytes_are(wire_find(f.bytes, CONDITION_STATUS), "True");

@@ -54,6 +54,7 @@ struct pod_facts {
 	bool shuns;             /* It has required anti-affinity to other pods. */
 	int64_t ready_since_ns; /* lastTransitionTime of Ready. */
 	int64_t start_ns;       /* status.startTime. */
+	int64_t finished_ns;    /* When the last of its containers ended; 0: none has. */
 	int32_t restarts;       /* Sum over containers. */
 	int32_t priority;
 	int64_t deletion_cost; /* controller.kubernetes.io/pod-deletion-cost. */

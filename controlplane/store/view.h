@@ -26,6 +26,7 @@ struct view {
 	 * longer, or not yet after a failover). The callback is NULL where nobody measures. */
 	const struct pod_usage *(*pod_usage)(void *ctx, const struct pod_facts *pod);
 	void *pod_usage_ctx;
+	const struct zones *zones; /* Time zones (common/api/zones.h); NULL: only UTC is known. */
 	struct view_cache *cache; /* The view's; begin with NULL. */
 };
 

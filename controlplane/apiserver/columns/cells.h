@@ -46,6 +46,9 @@ extern const struct table_columns columns_pods[], columns_workloads[], columns_n
 extern const size_t n_columns_pods, n_columns_workloads, n_columns_network, n_columns_cluster,
 	n_columns_config, n_columns_policy, n_columns_storage, n_columns_autoscaling;
 
+extern const struct table_columns columns_batch[];
+extern const size_t n_columns_batch;
+
 #define TEXT "string", ""
 #define NAME "string", "name"
 #define NUMBER "integer", ""
