@@ -157,6 +157,9 @@ static const struct rule job_rules[] = {
 	BOOL(BatchV1__JobSpec, suspend, 0),
 	BOOL(BatchV1__JobSpec, manualselector, 0),
 };
+static const struct rule failure_pattern_rules[] = {
+	TEXT(BatchV1__PodFailurePolicyOnPodConditionsPattern, status, "True"),
+};
 static const struct rule cron_job_rules[] = {
 	TEXT(BatchV1__CronJobSpec, concurrencypolicy, "Allow"),
 	BOOL(BatchV1__CronJobSpec, suspend, 0),
@@ -222,6 +225,7 @@ static const struct group groups[] = {
 	FILL(apps_v1__daemon_set_update_strategy, default_daemon_set_strategy),
 	FILL(batch_v1__job, default_job),
 	GROUP(batch_v1__job_spec, job_rules, NULL),
+	GROUP(batch_v1__pod_failure_policy_on_pod_conditions_pattern, failure_pattern_rules, NULL),
 	GROUP(batch_v1__cron_job_spec, cron_job_rules, NULL),
 	GROUP(networking_v1__ingress_class_parameters_reference, class_parameters_rules, NULL),
 	FILL(networking_v1__network_policy_spec, default_network_policy),

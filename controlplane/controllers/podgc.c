@@ -36,6 +36,17 @@ static void drop_lost(struct view *v, const struct object *pod, struct intents *
 	intend_update_status(intents, pod, &message->base);
 }
 
+/* It never runs: who holds it by a finalizer learns that it has ended. */
+static void fail_unscheduled(struct intents *intents, const struct object *pod)
+{
+	CoreV1__Pod *message = changed(pod, intents->arena);
+
+	if (message->status == NULL)
+		message->status = make(intents->arena, CoreV1__PodStatus, core_v1__pod_status);
+	message->status->phase = arena_strdup(intents->arena, "Failed");
+	intend_update_status(intents, pod, &message->base);
+}
+
 static void sweep_node(struct view *v, const char *node, struct intents *intents)
 {
 	size_t n;
@@ -88,9 +99,12 @@ static void reconcile(struct view *v, struct key key, struct intents *intents)
 
 	const struct object *pod = view_get(v, "pods", key.namespace, key.name);
 
-	if (pod != NULL && pod->facts.deleted_ns != 0 && !pod->facts.pod->scheduled &&
-	    pod->facts.n_finalizers == 0)
+	if (pod == NULL || pod->facts.deleted_ns == 0 || pod->facts.pod->scheduled)
+		return;
+	if (pod->facts.n_finalizers == 0)
 		intend_delete(intents, pod, 0, NULL);
+	else if (!is_finished(pod))
+		fail_unscheduled(intents, pod);
 }
 
 static void on_change(const struct view *v, const struct object *old, const struct object *new,

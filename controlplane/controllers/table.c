@@ -7,6 +7,9 @@ extern const struct controller controller_disruption;
 extern const struct controller controller_namespace;
 extern const struct controller controller_replicaset;
 extern const struct controller controller_replicationcontroller;
+extern const struct controller controller_cronjob;
+extern const struct controller controller_job;
+extern const struct controller controller_ttl;
 extern const struct controller controller_deployment;
 extern const struct controller controller_endpoints;
 extern const struct controller controller_endpointslice;
@@ -29,6 +32,9 @@ const struct controller *const controllers[] = {
 	&controller_replicaset,
 	&controller_replicationcontroller,
 	&controller_deployment,
+	&controller_cronjob,
+	&controller_job,
+	&controller_ttl,
 	&controller_endpoints,
 	&controller_endpointslice,
 	&controller_masters,

@@ -374,7 +374,8 @@ struct view world_view(struct world *w)
 			      .arena = &w->arena,
 			      .now_ns = w->now_ns,
 			      .node_silence_ms = node_silence,
-			      .node_silence_ctx = w };
+			      .node_silence_ctx = w,
+			      .zones = w->config.zones };
 }
 
 /* Without events. */
