@@ -298,7 +298,6 @@ static int admit(struct admission *a, const struct kind *kind, ProtobufCMessage 
 
 	if (rc == 0)
 		rc = admit_pod_priority(a, kind, pod, st);
-	warn_pod_spec(a, FIELD(NULL, "spec"), pod->spec);
 	tolerate(a->arena, pod->spec, "node.kubernetes.io/not-ready");
 	tolerate(a->arena, pod->spec, "node.kubernetes.io/unreachable");
 	return rc;

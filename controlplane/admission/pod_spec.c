@@ -314,18 +314,3 @@ void check_pod_template(struct checks *c, const struct field *f, const CoreV1__P
 		check_forbidden(c, FIELD(FIELD(f, "spec"), "activeDeadlineSeconds"),
 				"activeDeadlineSeconds in ReplicaSet is not Supported");
 }
-
-void warn_pod_spec(struct admission *a, const struct field *f, const CoreV1__PodSpec *spec)
-{
-	static const char ignored[] = "is not considered when pods are scheduled";
-	const CoreV1__Affinity *affinity = spec ? spec->affinity : NULL;
-
-	if (affinity != NULL && affinity->podaffinity != NULL &&
-	    affinity->podaffinity->n_preferredduringschedulingignoredduringexecution > 0)
-		admission_warn(a, "%s.affinity.podAffinity: what is preferred %s",
-			       field_print(a->arena, f), ignored);
-	if (affinity != NULL && affinity->podantiaffinity != NULL &&
-	    affinity->podantiaffinity->n_preferredduringschedulingignoredduringexecution > 0)
-		admission_warn(a, "%s.affinity.podAntiAffinity: what is preferred %s",
-			       field_print(a->arena, f), ignored);
-}

@@ -77,8 +77,6 @@ bool check_immutable(struct checks *c, const struct field *f, const void *messag
 /* pod_spec.c */
 void check_pod_spec(struct checks *c, const struct field *f, const CoreV1__PodSpec *spec,
 		    const MetaV1__ObjectMeta *meta);
-/* Says in Warning headers what of the spec the scheduler does not consider. f names the spec. */
-void warn_pod_spec(struct admission *a, const struct field *f, const CoreV1__PodSpec *spec);
 /* Of a template whose pods are kept running: restartPolicy Always, no activeDeadlineSeconds. */
 void check_pod_template(struct checks *c, const struct field *f, const CoreV1__PodTemplateSpec *t);
 

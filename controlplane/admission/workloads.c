@@ -110,29 +110,6 @@ static void check_strategy(struct checks *c, const struct field *f,
 				   "may not be 0 when `maxSurge` is 0");
 }
 
-static void warn_template(struct admission *a, const CoreV1__PodTemplateSpec *t)
-{
-	warn_pod_spec(a, FIELD(FIELD(FIELD(NULL, "spec"), "template"), "spec"), t ? t->spec : NULL);
-}
-
-static int admit_deployment(struct admission *a, const struct kind *kind, ProtobufCMessage *message,
-			    ProtobufCMessage *old, struct status *st)
-{
-	const AppsV1__DeploymentSpec *spec = ((AppsV1__Deployment *)message)->spec;
-
-	warn_template(a, spec ? spec->template_ : NULL);
-	return 0;
-}
-
-static int admit_replica_set(struct admission *a, const struct kind *kind,
-			     ProtobufCMessage *message, ProtobufCMessage *old, struct status *st)
-{
-	const AppsV1__ReplicaSetSpec *spec = ((AppsV1__ReplicaSet *)message)->spec;
-
-	warn_template(a, spec ? spec->template_ : NULL);
-	return 0;
-}
-
 static void validate_deployment(struct checks *c, ProtobufCMessage *message, ProtobufCMessage *old)
 {
 	const AppsV1__DeploymentSpec *spec = ((AppsV1__Deployment *)message)->spec;
@@ -163,7 +140,6 @@ static void validate_deployment(struct checks *c, ProtobufCMessage *message, Pro
 
 const struct strategy strategy_deployment = {
 	.descriptor = &apps_v1__deployment__descriptor,
-	.admit = admit_deployment,
 	.validate = validate_deployment,
 };
 
@@ -187,7 +163,6 @@ static void validate_replica_set(struct checks *c, ProtobufCMessage *message, Pr
 
 const struct strategy strategy_replica_set = {
 	.descriptor = &apps_v1__replica_set__descriptor,
-	.admit = admit_replica_set,
 	.validate = validate_replica_set,
 };
 

@@ -88,32 +88,32 @@ void counts_fini(struct counts *c)
 
 /* --- Tables ----------------------------------------------------------------------- */
 
-static struct table_node *with_hash(struct table_node *node, uint64_t hash)
+static struct chain_node *with_hash(struct chain_node *node, uint64_t hash)
 {
 	while (node != NULL && node->hash != hash)
 		node = node->next;
 	return node;
 }
 
-struct table_node *table_first(const struct table *t, uint64_t hash)
+struct chain_node *chain_first(const struct chain *t, uint64_t hash)
 {
 	return t->n == 0 ? NULL : with_hash(t->buckets[hash & (t->cap - 1)], hash);
 }
 
-struct table_node *table_next(const struct table_node *node)
+struct chain_node *chain_next(const struct chain_node *node)
 {
 	return with_hash(node->next, node->hash);
 }
 
-static void table_grow(struct table *t)
+static void chain_grow(struct chain *t)
 {
-	struct table old = *t;
+	struct chain old = *t;
 
 	t->cap = old.cap > 0 ? old.cap * 2 : 16;
-	t->buckets = xcalloc(t->cap, sizeof(struct table_node *));
+	t->buckets = xcalloc(t->cap, sizeof(struct chain_node *));
 	for (size_t i = 0; i < old.cap; i++)
-		for (struct table_node *node = old.buckets[i], *next; node != NULL; node = next) {
-			struct table_node **bucket = &t->buckets[node->hash & (t->cap - 1)];
+		for (struct chain_node *node = old.buckets[i], *next; node != NULL; node = next) {
+			struct chain_node **bucket = &t->buckets[node->hash & (t->cap - 1)];
 
 			next = node->next;
 			node->next = *bucket;
@@ -122,21 +122,21 @@ static void table_grow(struct table *t)
 	free(old.buckets);
 }
 
-void table_add(struct table *t, struct table_node *node, uint64_t hash)
+void chain_add(struct chain *t, struct chain_node *node, uint64_t hash)
 {
 	if (t->n >= t->cap)
-		table_grow(t);
+		chain_grow(t);
 
-	struct table_node **bucket = &t->buckets[hash & (t->cap - 1)];
+	struct chain_node **bucket = &t->buckets[hash & (t->cap - 1)];
 
-	*node = (struct table_node){ .next = *bucket, .hash = hash };
+	*node = (struct chain_node){ .next = *bucket, .hash = hash };
 	*bucket = node;
 	t->n++;
 }
 
-void table_remove(struct table *t, struct table_node *node)
+void chain_remove(struct chain *t, struct chain_node *node)
 {
-	struct table_node **link = &t->buckets[node->hash & (t->cap - 1)];
+	struct chain_node **link = &t->buckets[node->hash & (t->cap - 1)];
 
 	while (*link != node) {
 		assert(*link != NULL);
@@ -147,8 +147,8 @@ void table_remove(struct table *t, struct table_node *node)
 	t->n--;
 }
 
-void table_fini(struct table *t)
+void chain_fini(struct chain *t)
 {
 	free(t->buckets);
-	*t = (struct table){ 0 };
+	*t = (struct chain){ 0 };
 }

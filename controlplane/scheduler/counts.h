@@ -41,27 +41,27 @@ int32_t counts_add(struct counts *c, uint32_t key, int32_t by);
 uint32_t counts_lowest(const struct counts *c);
 void counts_fini(struct counts *c);
 
-struct table_node {
-	struct table_node *next;
+struct chain_node {
+	struct chain_node *next;
 	uint64_t hash;
 };
 
-struct table {
-	struct table_node **buckets;
+struct chain {
+	struct chain_node **buckets;
 	size_t n, cap;
 };
 
-/* The first member with that hash, or NULL; table_next() goes on with those of the same hash. */
-struct table_node *table_first(const struct table *t, uint64_t hash);
-struct table_node *table_next(const struct table_node *node);
-void table_add(struct table *t, struct table_node *node, uint64_t hash);
-void table_remove(struct table *t, struct table_node *node);
-void table_fini(struct table *t);
+/* The first member with that hash, or NULL; chain_next() goes on with those of the same hash. */
+struct chain_node *chain_first(const struct chain *t, uint64_t hash);
+struct chain_node *chain_next(const struct chain_node *node);
+void chain_add(struct chain *t, struct chain_node *node, uint64_t hash);
+void chain_remove(struct chain *t, struct chain_node *node);
+void chain_fini(struct chain *t);
 
 /* Members in no particular order; the current one may be removed. */
-#define table_for_each(it, t, type, member)                                                        \
+#define chain_for_each(it, t, type, member)                                                        \
 	for (size_t it##_at_ = 0; it##_at_ < (t)->cap; it##_at_++)                                 \
-		for (struct table_node *it##_node_ = (t)->buckets[it##_at_], *it##_next_;          \
+		for (struct chain_node *it##_node_ = (t)->buckets[it##_at_], *it##_next_;          \
 		     it##_node_ != NULL; it##_node_ = it##_next_)                                  \
 			for (type *it = (it##_next_ = it##_node_->next,                            \
 					container_of(it##_node_, type, member));                   \

@@ -276,8 +276,7 @@ static void begin(struct scheduler *s)
 
 static void end(struct scheduler *s)
 {
-	table_for_each(pod, &s->cluster.pods, struct pod, link)
-	{
+	chain_for_each (pod, &s->cluster.pods, struct pod, link) {
 		queue_remove(s, pod);
 		waiting_end(s, pod);
 	}

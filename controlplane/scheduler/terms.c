@@ -180,9 +180,9 @@ static bool same_label(const struct label *a, const struct label *b)
 /* With the terms that demand label; NULL: with those that demand none. */
 static void match_class(struct cluster *c, struct class *class, const struct label *label)
 {
-	struct table_node *n = table_first(&c->terms_by_label, label_hash(label));
+	struct chain_node *n = chain_first(&c->terms_by_label, label_hash(label));
 
-	for (; n != NULL; n = table_next(n)) {
+	for (; n != NULL; n = chain_next(n)) {
 		struct term *t = container_of(n, struct term, by_label);
 
 		if ((label == NULL || same_label(label, &t->demanded)) && term_speaks_of(t, class))
@@ -320,7 +320,7 @@ static void term_node(struct term *t, const struct node *node, int sign)
 
 static struct term *term_find(const struct cluster *c, const struct buf *key, uint64_t hash)
 {
-	for (struct table_node *n = table_first(&c->terms, hash); n; n = table_next(n)) {
+	for (struct chain_node *n = chain_first(&c->terms, hash); n; n = chain_next(n)) {
 		struct term *t = container_of(n, struct term, link);
 
 		if (t->key_len == key->len && memcmp(t->key, key->data, key->len) == 0)
@@ -335,11 +335,12 @@ static void term_begin(struct cluster *c, struct term *t)
 	t->demanded = demanded_label(t);
 	if (t->lowest != NULL || t->inclusion != NULL || t->by_space)
 		list_push_back(&c->special, &t->special);
-	table_add(&c->terms_by_label, &t->by_label, label_hash(&t->demanded));
+	chain_add(&c->terms_by_label, &t->by_label, label_hash(&t->demanded));
 	for (size_t i = 0; i < c->n_nodes; i++)
 		term_node(t, c->nodes[i], 1);
-	table_for_each(class, &c->classes, struct class, link) if (term_speaks_of(t, class))
-		match_add(t, class);
+	chain_for_each (class, &c->classes, struct class, link)
+		if (term_speaks_of(t, class))
+			match_add(t, class);
 }
 
 static struct term *term_get(struct cluster *c, const struct class *class, const char *topology_key,
@@ -381,7 +382,7 @@ static struct term *term_get(struct cluster *c, const struct class *class, const
 		scope_make(&t->scopes[i], &t->arena, class, &selections[i]);
 		t->by_space = t->by_space || t->scopes[i].spaces != NULL;
 	}
-	table_add(&c->terms, &t->link, hash);
+	chain_add(&c->terms, &t->link, hash);
 	term_begin(c, t);
 	return t;
 }
@@ -408,8 +409,8 @@ void term_unref(struct cluster *c, struct term *t)
 
 		match_take_out(t, m.class, m.at, (uint32_t)t->n_members - 1);
 	}
-	table_remove(&c->terms, &t->link);
-	table_remove(&c->terms_by_label, &t->by_label);
+	chain_remove(&c->terms, &t->link);
+	chain_remove(&c->terms_by_label, &t->by_label);
 	list_remove(&t->special);
 	topology_unref(c, t->topology);
 	inclusion_unref(c, t->inclusion);
@@ -462,7 +463,8 @@ void terms_space_changed(struct cluster *c, const struct space *space)
 	list_for_each (term, &c->special, struct term, special) {
 		if (!term->by_space)
 			continue;
-		table_for_each(class, &c->classes, struct class, link) if (class->space == space)
-			rematch(term, class);
+		chain_for_each (class, &c->classes, struct class, link)
+			if (class->space == space)
+				rematch(term, class);
 	}
 }

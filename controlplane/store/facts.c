@@ -44,13 +44,10 @@ enum {
 	POD_CONTAINERS = 2,
 	POD_NODE_NAME = 10,
 	POD_HOST_NETWORK = 11,
-	POD_AFFINITY = 18,
 	POD_SCHEDULER = 19,
 	POD_INIT_CONTAINERS = 20,
 	POD_PRIORITY = 25,
 	POD_OVERHEAD = 32,
-	AFFINITY_SHUNS = 3,
-	SHUNS_REQUIRED = 1,
 
 	VOLUME_NAME = 1,
 	VOLUME_SOURCE = 2,
@@ -494,9 +491,6 @@ static void read_pod_spec(struct pen *pen, struct bytes spec, struct pod_facts *
 	pod->cpu_milli = asked.cpu_milli;
 	pod->memory_bytes = asked.memory_bytes;
 	pod->ephemeral_bytes = asked.ephemeral_bytes;
-	pod->shuns =
-		wire_find(wire_find(wire_find(spec, POD_AFFINITY), AFFINITY_SHUNS), SHUNS_REQUIRED)
-			.len > 0;
 	read_host_ports(pen, spec, pod);
 }
 

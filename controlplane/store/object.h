@@ -51,7 +51,6 @@ struct pod_facts {
 	bool ready;     /* Condition Ready is True. */
 	bool scheduled; /* node_name is set. */
 	bool host_network;
-	bool shuns;             /* It has required anti-affinity to other pods. */
 	int64_t ready_since_ns; /* lastTransitionTime of Ready. */
 	int64_t start_ns;       /* status.startTime. */
 	int64_t finished_ns;    /* When the last of its containers ended; 0: none has. */
