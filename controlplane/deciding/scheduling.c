@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/base/alloc.h"
+#include "controlplane/claims/scheduling.h"
 #include "controlplane/scheduler/scheduler.h"
 
 /* Pods decided in one turn. */
@@ -58,7 +59,8 @@ void scheduling_lead(struct scheduling *s)
 {
 	scheduling_stop(s);
 	s->scheduler = scheduler_create(
-		&(struct scheduler_config){ .seed = source_random_u64(s->source) });
+		&(struct scheduler_config){ .seed = source_random_u64(s->source),
+					    .volumes = &volume_rules });
 	scheduler_seed(s->scheduler, s->store, writes_now_ns(s->writes));
 	s->changed = true;
 }

@@ -455,7 +455,7 @@ static struct class *class_make(struct cluster *c, const struct object *pod, str
 	set_labels(c, class);
 	set_asked(c, class, spec);
 	set_ports(class, spec);
-	chain_add(&c->classes, &class->link, hash);
+	bag_add(&c->classes, &class->link, hash);
 	terms_class_begin(c, class);
 	/* Its own terms may speak of it, too: they find it among the classes. */
 	set_company(c, class, spec->affinity);
@@ -472,7 +472,7 @@ struct class *class_ref(struct cluster *c, const struct object *pod)
 
 	uint64_t hash = hash_bytes(key.data, key.len);
 
-	for (struct chain_node *n = chain_first(&c->classes, hash); n; n = chain_next(n)) {
+	for (struct bag_node *n = bag_first(&c->classes, hash); n; n = bag_next(n)) {
 		struct class *class = container_of(n, struct class, link);
 
 		if (class->key_len == key.len && memcmp(class->key, key.data, key.len) == 0) {
@@ -487,7 +487,7 @@ void class_unref(struct cluster *c, struct class *class)
 {
 	if (class == NULL || --class->refs > 0)
 		return;
-	chain_remove(&c->classes, &class->link);
+	bag_remove(&c->classes, &class->link);
 	terms_class_end(class);
 	for (size_t i = 0; i < class->n_holds; i++)
 		term_unref(c, class->holds[i].term);

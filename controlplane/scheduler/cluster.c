@@ -18,7 +18,7 @@ struct resource *resource_ref(struct cluster *c, const char *name)
 {
 	uint64_t hash = hash_bytes(name, strlen(name));
 
-	for (struct chain_node *n = chain_first(&c->resources, hash); n; n = chain_next(n)) {
+	for (struct bag_node *n = bag_first(&c->resources, hash); n; n = bag_next(n)) {
 		struct resource *r = container_of(n, struct resource, link);
 
 		if (strcmp(r->name, name) == 0) {
@@ -31,7 +31,7 @@ struct resource *resource_ref(struct cluster *c, const char *name)
 
 	r->refs = 1;
 	memcpy(r->name, name, strlen(name) + 1);
-	chain_add(&c->resources, &r->link, hash);
+	bag_add(&c->resources, &r->link, hash);
 	return r;
 }
 
@@ -39,7 +39,7 @@ void resource_unref(struct cluster *c, struct resource *r)
 {
 	if (--r->refs > 0)
 		return;
-	chain_remove(&c->resources, &r->link);
+	bag_remove(&c->resources, &r->link);
 	free(r);
 }
 
@@ -56,7 +56,7 @@ struct image *image_ref(struct cluster *c, const char *name)
 {
 	uint64_t hash = hash_bytes(name, strlen(name));
 
-	for (struct chain_node *n = chain_first(&c->images, hash); n; n = chain_next(n)) {
+	for (struct bag_node *n = bag_first(&c->images, hash); n; n = bag_next(n)) {
 		struct image *i = container_of(n, struct image, link);
 
 		if (strcmp(i->name, name) == 0) {
@@ -69,7 +69,7 @@ struct image *image_ref(struct cluster *c, const char *name)
 
 	i->refs = 1;
 	memcpy(i->name, name, strlen(name) + 1);
-	chain_add(&c->images, &i->link, hash);
+	bag_add(&c->images, &i->link, hash);
 	return i;
 }
 
@@ -77,7 +77,7 @@ void image_unref(struct cluster *c, struct image *i)
 {
 	if (--i->refs > 0)
 		return;
-	chain_remove(&c->images, &i->link);
+	bag_remove(&c->images, &i->link);
 	free(i);
 }
 
@@ -396,7 +396,7 @@ static uint64_t uid_hash(const char *uid)
 
 struct pod *cluster_pod(const struct cluster *c, const char *uid)
 {
-	for (struct chain_node *n = chain_first(&c->pods, uid_hash(uid)); n; n = chain_next(n)) {
+	for (struct bag_node *n = bag_first(&c->pods, uid_hash(uid)); n; n = bag_next(n)) {
 		struct pod *pod = container_of(n, struct pod, link);
 
 		if (strcmp(pod->object->facts.uid, uid) == 0)
@@ -411,7 +411,7 @@ struct pod *cluster_pod_add(struct cluster *c, const struct object *object)
 
 	pod->object = object_ref(object);
 	pod->class = class_ref(c, object);
-	chain_add(&c->pods, &pod->link, uid_hash(object->facts.uid));
+	bag_add(&c->pods, &pod->link, uid_hash(object->facts.uid));
 	return pod;
 }
 
@@ -443,7 +443,7 @@ bool cluster_pod_update(struct cluster *c, struct pod *pod, const struct object 
 void cluster_pod_remove(struct cluster *c, struct pod *pod)
 {
 	cluster_displace(c, pod);
-	chain_remove(&c->pods, &pod->link);
+	bag_remove(&c->pods, &pod->link);
 	class_unref(c, pod->class);
 	object_unref((struct object *)pod->object);
 	free(pod);
@@ -461,7 +461,7 @@ void cluster_init(struct cluster *c)
 /* Pods are gone by now: whoever owns what waits removes them first. */
 void cluster_fini(struct cluster *c)
 {
-	chain_for_each (pod, &c->pods, struct pod, link)
+	bag_for_each (pod, &c->pods, struct pod, link)
 		cluster_pod_remove(c, pod);
 	while (c->n_nodes > 0) {
 		struct node *node = c->nodes[c->n_nodes - 1];
@@ -472,13 +472,13 @@ void cluster_fini(struct cluster *c)
 		cluster_node_drop(c, node);
 	}
 	spaces_fini(c);
-	chain_fini(&c->pods);
-	chain_fini(&c->classes);
-	chain_fini(&c->terms);
-	chain_fini(&c->terms_by_label);
-	chain_fini(&c->inclusions);
-	chain_fini(&c->resources);
-	chain_fini(&c->images);
+	bag_fini(&c->pods);
+	bag_fini(&c->classes);
+	bag_fini(&c->terms);
+	bag_fini(&c->terms_by_label);
+	bag_fini(&c->inclusions);
+	bag_fini(&c->resources);
+	bag_fini(&c->images);
 	arena_fini(&c->work);
 	free(c->nodes);
 	free(c->order);

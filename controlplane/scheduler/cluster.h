@@ -31,7 +31,7 @@ struct room {
 
 /* The name of a resource that only some nodes offer; compared by address. */
 struct resource {
-	struct chain_node link;
+	struct bag_node link;
 	unsigned refs;
 	char name[];
 };
@@ -44,7 +44,7 @@ struct amount {
 
 /* An image that some node holds. */
 struct image {
-	struct chain_node link;
+	struct bag_node link;
 	unsigned refs; /* Of nodes that hold it and wishes that want it. */
 	size_t nodes;
 	int64_t size_bytes;
@@ -71,7 +71,7 @@ struct place {
 
 /* Which nodes count at all when pods are to be spread. */
 struct inclusion {
-	struct chain_node link;
+	struct bag_node link;
 	unsigned refs;
 	uint8_t *key;
 	size_t key_len;
@@ -101,7 +101,7 @@ struct lowest {
 };
 
 struct term {
-	struct chain_node link, by_label;
+	struct bag_node link, by_label;
 	unsigned refs;
 	uint8_t *key;
 	size_t key_len;
@@ -140,7 +140,7 @@ struct hold {
 
 struct class
 {
-	struct chain_node link;
+	struct bag_node link;
 	unsigned refs;
 	uint8_t *key; /* Labels and namespace point into it. */
 	size_t key_len;
@@ -209,7 +209,7 @@ enum pod_state {
 };
 
 struct pod {
-	struct chain_node link;      /* By uid. */
+	struct bag_node link;        /* By uid. */
 	const struct object *object; /* A reference. */
 	struct class *class;
 	struct node *node;       /* ASSUMED, PLACED. */
@@ -270,7 +270,7 @@ struct cluster {
 	size_t n_free_ids, cap_free_ids;
 	uint32_t n_ids;
 	uint64_t version;
-	struct chain pods, classes, terms, terms_by_label, inclusions, resources, images;
+	struct bag pods, classes, terms, terms_by_label, inclusions, resources, images;
 	struct list special;          /* Terms that look at nodes or namespaces. */
 	struct topology **topologies; /* By slot, NULL where one is free. */
 	size_t n_topologies, cap_topologies;

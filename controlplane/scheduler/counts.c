@@ -88,32 +88,32 @@ void counts_fini(struct counts *c)
 
 /* --- Tables ----------------------------------------------------------------------- */
 
-static struct chain_node *with_hash(struct chain_node *node, uint64_t hash)
+static struct bag_node *with_hash(struct bag_node *node, uint64_t hash)
 {
 	while (node != NULL && node->hash != hash)
 		node = node->next;
 	return node;
 }
 
-struct chain_node *chain_first(const struct chain *t, uint64_t hash)
+struct bag_node *bag_first(const struct bag *t, uint64_t hash)
 {
 	return t->n == 0 ? NULL : with_hash(t->buckets[hash & (t->cap - 1)], hash);
 }
 
-struct chain_node *chain_next(const struct chain_node *node)
+struct bag_node *bag_next(const struct bag_node *node)
 {
 	return with_hash(node->next, node->hash);
 }
 
-static void chain_grow(struct chain *t)
+static void bag_grow(struct bag *t)
 {
-	struct chain old = *t;
+	struct bag old = *t;
 
 	t->cap = old.cap > 0 ? old.cap * 2 : 16;
-	t->buckets = xcalloc(t->cap, sizeof(struct chain_node *));
+	t->buckets = xcalloc(t->cap, sizeof(struct bag_node *));
 	for (size_t i = 0; i < old.cap; i++)
-		for (struct chain_node *node = old.buckets[i], *next; node != NULL; node = next) {
-			struct chain_node **bucket = &t->buckets[node->hash & (t->cap - 1)];
+		for (struct bag_node *node = old.buckets[i], *next; node != NULL; node = next) {
+			struct bag_node **bucket = &t->buckets[node->hash & (t->cap - 1)];
 
 			next = node->next;
 			node->next = *bucket;
@@ -122,21 +122,21 @@ static void chain_grow(struct chain *t)
 	free(old.buckets);
 }
 
-void chain_add(struct chain *t, struct chain_node *node, uint64_t hash)
+void bag_add(struct bag *t, struct bag_node *node, uint64_t hash)
 {
 	if (t->n >= t->cap)
-		chain_grow(t);
+		bag_grow(t);
 
-	struct chain_node **bucket = &t->buckets[hash & (t->cap - 1)];
+	struct bag_node **bucket = &t->buckets[hash & (t->cap - 1)];
 
-	*node = (struct chain_node){ .next = *bucket, .hash = hash };
+	*node = (struct bag_node){ .next = *bucket, .hash = hash };
 	*bucket = node;
 	t->n++;
 }
 
-void chain_remove(struct chain *t, struct chain_node *node)
+void bag_remove(struct bag *t, struct bag_node *node)
 {
-	struct chain_node **link = &t->buckets[node->hash & (t->cap - 1)];
+	struct bag_node **link = &t->buckets[node->hash & (t->cap - 1)];
 
 	while (*link != node) {
 		assert(*link != NULL);
@@ -147,8 +147,8 @@ void chain_remove(struct chain *t, struct chain_node *node)
 	t->n--;
 }
 
-void chain_fini(struct chain *t)
+void bag_fini(struct bag *t)
 {
 	free(t->buckets);
-	*t = (struct chain){ 0 };
+	*t = (struct bag){ 0 };
 }

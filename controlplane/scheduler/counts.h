@@ -1,5 +1,5 @@
 /* Sparse counters: small numbers (places, values) to counts that are not zero,
- * in a hash table of eight bytes per slot; and chained tables of members that
+ * in a hash table of eight bytes per slot; and bags of members that
  * carry their link and hash (private to this folder). */
 #pragma once
 
@@ -41,27 +41,27 @@ int32_t counts_add(struct counts *c, uint32_t key, int32_t by);
 uint32_t counts_lowest(const struct counts *c);
 void counts_fini(struct counts *c);
 
-struct chain_node {
-	struct chain_node *next;
+struct bag_node {
+	struct bag_node *next;
 	uint64_t hash;
 };
 
-struct chain {
-	struct chain_node **buckets;
+struct bag {
+	struct bag_node **buckets;
 	size_t n, cap;
 };
 
-/* The first member with that hash, or NULL; chain_next() goes on with those of the same hash. */
-struct chain_node *chain_first(const struct chain *t, uint64_t hash);
-struct chain_node *chain_next(const struct chain_node *node);
-void chain_add(struct chain *t, struct chain_node *node, uint64_t hash);
-void chain_remove(struct chain *t, struct chain_node *node);
-void chain_fini(struct chain *t);
+/* The first member with that hash, or NULL; bag_next() goes on with those of the same hash. */
+struct bag_node *bag_first(const struct bag *t, uint64_t hash);
+struct bag_node *bag_next(const struct bag_node *node);
+void bag_add(struct bag *t, struct bag_node *node, uint64_t hash);
+void bag_remove(struct bag *t, struct bag_node *node);
+void bag_fini(struct bag *t);
 
 /* Members in no particular order; the current one may be removed. */
-#define chain_for_each(it, t, type, member)                                                        \
+#define bag_for_each(it, t, type, member)                                                          \
 	for (size_t it##_at_ = 0; it##_at_ < (t)->cap; it##_at_++)                                 \
-		for (struct chain_node *it##_node_ = (t)->buckets[it##_at_], *it##_next_;          \
+		for (struct bag_node *it##_node_ = (t)->buckets[it##_at_], *it##_next_;            \
 		     it##_node_ != NULL; it##_node_ = it##_next_)                                  \
 			for (type *it = (it##_next_ = it##_node_->next,                            \
 					container_of(it##_node_, type, member));                   \

@@ -164,7 +164,7 @@ struct inclusion *inclusion_ref(struct cluster *c, const CoreV1__PodSpec *spec, 
 
 	uint64_t hash = hash_bytes(key.data, key.len);
 
-	for (struct chain_node *n = chain_first(&c->inclusions, hash); n; n = chain_next(n)) {
+	for (struct bag_node *n = bag_first(&c->inclusions, hash); n; n = bag_next(n)) {
 		struct inclusion *i = container_of(n, struct inclusion, link);
 
 		if (i->key_len == key.len && memcmp(i->key, key.data, key.len) == 0) {
@@ -184,7 +184,7 @@ struct inclusion *inclusion_ref(struct cluster *c, const CoreV1__PodSpec *spec, 
 	i->n_labels = n_labels;
 	for (size_t k = 0; k < n_labels; k++)
 		i->labels[k] = arena_strdup(&i->arena, sorted[k]);
-	chain_add(&c->inclusions, &i->link, hash);
+	bag_add(&c->inclusions, &i->link, hash);
 	for (size_t k = 0; k < c->n_nodes; k++)
 		inclusion_look(i, c->nodes[k]);
 	return i;
@@ -194,7 +194,7 @@ void inclusion_unref(struct cluster *c, struct inclusion *i)
 {
 	if (i == NULL || --i->refs > 0)
 		return;
-	chain_remove(&c->inclusions, &i->link);
+	bag_remove(&c->inclusions, &i->link);
 	arena_fini(&i->arena);
 	free(i->key);
 	free(i->nodes);
@@ -208,7 +208,7 @@ void places_node_enter(struct cluster *c, struct node *node)
 	for (size_t i = 0; i < c->n_topologies; i++)
 		if (c->topologies[i] != NULL)
 			place_enter(node, c->topologies[i]);
-	chain_for_each (inclusion, &c->inclusions, struct inclusion, link)
+	bag_for_each (inclusion, &c->inclusions, struct inclusion, link)
 		inclusion_look(inclusion, node);
 }
 

@@ -49,6 +49,7 @@ static void leave(struct scheduler *s, struct pod *pod, bool gone, int64_t now_n
 {
 	struct node *node = pod->node;
 	struct class *class = pod->class;
+	bool claims = pod->object->facts.pod->claims != NULL;
 
 	node->held++;
 	class->refs++;
@@ -58,6 +59,9 @@ static void leave(struct scheduler *s, struct pod *pod, bool gone, int64_t now_n
 		cluster_displace(&s->cluster, pod);
 	node->held--;
 	hint_left(s, class, node, now_ns);
+	/* A claim that only one pod may use is free. */
+	if (claims)
+		hint_volumes(s, now_ns);
 	class_unref(&s->cluster, class);
 	cluster_node_drop(&s->cluster, node);
 }
@@ -276,7 +280,7 @@ static void begin(struct scheduler *s)
 
 static void end(struct scheduler *s)
 {
-	chain_for_each (pod, &s->cluster.pods, struct pod, link) {
+	bag_for_each (pod, &s->cluster.pods, struct pod, link) {
 		queue_remove(s, pod);
 		waiting_end(s, pod);
 	}

@@ -180,9 +180,9 @@ static bool same_label(const struct label *a, const struct label *b)
 /* With the terms that demand label; NULL: with those that demand none. */
 static void match_class(struct cluster *c, struct class *class, const struct label *label)
 {
-	struct chain_node *n = chain_first(&c->terms_by_label, label_hash(label));
+	struct bag_node *n = bag_first(&c->terms_by_label, label_hash(label));
 
-	for (; n != NULL; n = chain_next(n)) {
+	for (; n != NULL; n = bag_next(n)) {
 		struct term *t = container_of(n, struct term, by_label);
 
 		if ((label == NULL || same_label(label, &t->demanded)) && term_speaks_of(t, class))
@@ -320,7 +320,7 @@ static void term_node(struct term *t, const struct node *node, int sign)
 
 static struct term *term_find(const struct cluster *c, const struct buf *key, uint64_t hash)
 {
-	for (struct chain_node *n = chain_first(&c->terms, hash); n; n = chain_next(n)) {
+	for (struct bag_node *n = bag_first(&c->terms, hash); n; n = bag_next(n)) {
 		struct term *t = container_of(n, struct term, link);
 
 		if (t->key_len == key->len && memcmp(t->key, key->data, key->len) == 0)
@@ -335,10 +335,10 @@ static void term_begin(struct cluster *c, struct term *t)
 	t->demanded = demanded_label(t);
 	if (t->lowest != NULL || t->inclusion != NULL || t->by_space)
 		list_push_back(&c->special, &t->special);
-	chain_add(&c->terms_by_label, &t->by_label, label_hash(&t->demanded));
+	bag_add(&c->terms_by_label, &t->by_label, label_hash(&t->demanded));
 	for (size_t i = 0; i < c->n_nodes; i++)
 		term_node(t, c->nodes[i], 1);
-	chain_for_each (class, &c->classes, struct class, link)
+	bag_for_each (class, &c->classes, struct class, link)
 		if (term_speaks_of(t, class))
 			match_add(t, class);
 }
@@ -382,7 +382,7 @@ static struct term *term_get(struct cluster *c, const struct class *class, const
 		scope_make(&t->scopes[i], &t->arena, class, &selections[i]);
 		t->by_space = t->by_space || t->scopes[i].spaces != NULL;
 	}
-	chain_add(&c->terms, &t->link, hash);
+	bag_add(&c->terms, &t->link, hash);
 	term_begin(c, t);
 	return t;
 }
@@ -409,8 +409,8 @@ void term_unref(struct cluster *c, struct term *t)
 
 		match_take_out(t, m.class, m.at, (uint32_t)t->n_members - 1);
 	}
-	chain_remove(&c->terms, &t->link);
-	chain_remove(&c->terms_by_label, &t->by_label);
+	bag_remove(&c->terms, &t->link);
+	bag_remove(&c->terms_by_label, &t->by_label);
 	list_remove(&t->special);
 	topology_unref(c, t->topology);
 	inclusion_unref(c, t->inclusion);
@@ -463,7 +463,7 @@ void terms_space_changed(struct cluster *c, const struct space *space)
 	list_for_each (term, &c->special, struct term, special) {
 		if (!term->by_space)
 			continue;
-		chain_for_each (class, &c->classes, struct class, link)
+		bag_for_each (class, &c->classes, struct class, link)
 			if (class->space == space)
 				rematch(term, class);
 	}

@@ -339,13 +339,13 @@ static struct wish *wish_make(struct wishes *all, struct cluster *c, const struc
 	set_pins(w);
 	set_constraints(w, c);
 	set_images(w, c);
-	chain_add(&all->table, &w->link, hash);
+	bag_add(&all->table, &w->link, hash);
 	return w;
 }
 
 static void wish_free(struct wishes *all, struct cluster *c, struct wish *w)
 {
-	chain_remove(&all->table, &w->link);
+	bag_remove(&all->table, &w->link);
 	list_remove(&w->unused);
 	for (size_t i = 0; i < w->n_hard; i++)
 		term_unref(c, w->hard[i].term);
@@ -373,7 +373,7 @@ void wishes_fini(struct wishes *w, struct cluster *c)
 {
 	list_for_each (wish, &w->unused, struct wish, unused)
 		wish_free(w, c, wish);
-	chain_fini(&w->table);
+	bag_fini(&w->table);
 }
 
 struct wish *wish_ref(struct wishes *all, struct cluster *c, const struct pod *pod)
@@ -384,7 +384,7 @@ struct wish *wish_ref(struct wishes *all, struct cluster *c, const struct pod *p
 
 	uint64_t hash = hash_bytes(key.data, key.len);
 
-	for (struct chain_node *n = chain_first(&all->table, hash); n; n = chain_next(n)) {
+	for (struct bag_node *n = bag_first(&all->table, hash); n; n = bag_next(n)) {
 		struct wish *w = container_of(n, struct wish, link);
 
 		if (w->key_len != key.len || memcmp(w->key, key.data, key.len) != 0)

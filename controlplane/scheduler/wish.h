@@ -18,7 +18,7 @@ struct constraint {
 };
 
 struct wish {
-	struct chain_node link;
+	struct bag_node link;
 	struct list unused; /* In wishes.unused, when refs is 0. */
 	struct list stuck;  /* In wishes.stuck, while pods wait for a change. */
 	unsigned refs;
@@ -51,7 +51,7 @@ struct wish {
 };
 
 struct wishes {
-	struct chain table;
+	struct bag table;
 	struct list unused; /* The longest unused first. */
 	size_t n_unused;
 	struct list stuck;
