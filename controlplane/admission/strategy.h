@@ -42,7 +42,8 @@ extern const struct strategy strategy_pod, strategy_service, strategy_namespace,
 	strategy_persistent_volume, strategy_persistent_volume_claim, strategy_storage_class;
 
 extern const struct strategy strategy_disruption_budget, strategy_limit_range,
-	strategy_resource_quota;
+	strategy_resource_quota, strategy_role, strategy_cluster_role, strategy_role_binding,
+	strategy_cluster_role_binding;
 
 /* 403 `pods "x" is forbidden: ...` */
 int forbid(struct status *st, const struct kind *kind, const char *name, const char *fmt, ...)

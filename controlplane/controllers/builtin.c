@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "common/base/cleanup.h"
-#include "controlplane/controllers/common.h"
+#include "controlplane/controllers/builtin.h"
 #include "proto/k8s/scheduling_v1.pb-c.h"
 
 /* --- Priorities ---------------------------------------------------------------------- */
@@ -43,6 +43,8 @@ static const struct {
 	const char *resource;
 	void (*ensure)(struct view *v, struct intents *intents);
 } sets[] = {
+	{ "clusterrolebindings.rbac.authorization.k8s.io", ensure_cluster_role_bindings },
+	{ "clusterroles.rbac.authorization.k8s.io", ensure_cluster_roles },
 	{ "priorityclasses.scheduling.k8s.io", ensure_classes },
 };
 

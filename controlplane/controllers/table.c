@@ -3,6 +3,7 @@
 #include "controlplane/controllers/controller.h"
 
 extern const struct controller controller_builtin;
+extern const struct controller controller_clusterrole;
 extern const struct controller controller_disruption;
 extern const struct controller controller_namespace;
 extern const struct controller controller_replicaset;
@@ -27,6 +28,7 @@ extern const struct controller controller_volume_binder;
 
 const struct controller *const controllers[] = {
 	&controller_builtin,
+	&controller_clusterrole,
 	&controller_disruption,
 	&controller_namespace,
 	&controller_replicaset,
