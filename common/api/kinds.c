@@ -137,7 +137,7 @@ static const struct kind_subresource autoscaling_v2_horizontal_pod_autoscaler_su
 };
 static const struct kind_subresource networking_v1_ingress_subs[] = {
 	SUB("status", "networking.k8s.io", "v1", "Ingress", networking_v1__ingress, CHANGE,
-	false),
+	true),
 };
 static const struct kind_subresource networking_v1_service_cidr_subs[] = {
 	SUB("status", "networking.k8s.io", "v1", "ServiceCIDR", networking_v1__service_cidr,
@@ -281,10 +281,10 @@ const struct kind kinds_all[] = {
 
 	GROUP("networking.k8s.io", "v1", IngressClass, "ingressclass", "ingressclasses",
 		networking_v1__ingress_class,
-		.verbs = ALL, .flags = KIND_BLIND_PUT | KIND_GENERATION),
+		.verbs = ALL, .flags = KIND_SERVED | KIND_BLIND_PUT | KIND_GENERATION),
 	GROUP("networking.k8s.io", "v1", Ingress, "ingress", "ingresses", networking_v1__ingress,
 		.short_names = NAMES("ing"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
 		SUBRESOURCES(networking_v1_ingress_subs)),
 	GROUP("networking.k8s.io", "v1", IPAddress, "ipaddress", "ipaddresses",
 		networking_v1__ipaddress,

@@ -6,19 +6,27 @@
 #include <string.h>
 
 #include "common/api/kinds.h"
+#include "common/api/pack.h"
 #include "common/base/map.h"
 #include "controlplane/nodes/internal.h"
+#include "controlplane/trust/sealing.h"
+#include "proto/k8s/core_v1.pb-c.h"
 
 #define RESOURCES_MAX 16
 #define WATCHES_MAX 20000
 #define REPLY_BYTES_MAX (4u << 20)
 
 /* What a proxy may watch. */
-static const char *const watchable[] = { "services", "endpointslices.discovery.k8s.io", "nodes",
+static const char *const watchable[] = { "services",
+					 "endpointslices.discovery.k8s.io",
+					 "nodes",
 					 "ingresses.networking.k8s.io",
-					 "networkpolicies.networking.k8s.io" };
+					 "ingressclasses.networking.k8s.io",
+					 "networkpolicies.networking.k8s.io",
+					 "secrets" /* Certificates alone: see hidden(). */ };
 
 struct answer {
+	const struct trust *trust;
 	const SampanNode__WatchRequest *request;
 	struct arena *arena;
 	SampanNode__Change **items;
@@ -36,11 +44,22 @@ static bool may_watch(const char *resource)
 	return false;
 }
 
-static bool wanted(const SampanNode__WatchRequest *request, const struct object *o)
+/* Of Secrets, proxies see certificates only: those that Ingresses may name. */
+static bool hidden(struct answer *a, const struct object *o)
 {
-	for (size_t i = 0; i < request->n_resources; i++)
-		if (strcmp(request->resources[i], o->kind->resource) == 0)
-			return true;
+	if (strcmp(o->kind->resource, "secrets") != 0)
+		return false;
+
+	const CoreV1__Secret *s = unpack_stored(&core_v1__secret__descriptor, o->packed, a->arena);
+
+	return s == NULL || s->type == NULL || strcmp(s->type, "kubernetes.io/tls") != 0;
+}
+
+static bool wanted(struct answer *a, const struct object *o)
+{
+	for (size_t i = 0; i < a->request->n_resources; i++)
+		if (strcmp(a->request->resources[i], o->kind->resource) == 0)
+			return !hidden(a, o);
 	return false;
 }
 
@@ -79,8 +98,10 @@ static void change_set(struct answer *a, SampanNode__Change *item, const struct 
 	item->deleted = deleted;
 	item->has_object = !deleted;
 	if (!deleted) {
-		item->object.len = o->packed.len;
-		item->object.data = arena_memdup(a->arena, o->packed.data, o->packed.len);
+		struct bytes clear = sealing_open(a->trust, o, a->arena);
+
+		item->object.len = clear.len;
+		item->object.data = arena_memdup(a->arena, clear.data, clear.len);
 	}
 	a->bytes += deleted ? 0 : o->packed.len;
 }
@@ -91,9 +112,10 @@ static bool on_history(void *ctx, const struct change *change)
 	struct answer *a = ctx;
 	const struct object *o = change->new ? change->new : change->old;
 
-	if (!wanted(a->request, o))
+	if (!wanted(a, o))
 		return true;
-	const char *key = arena_printf(a->arena, "%s/%s/%s", o->kind->resource, o->namespace, o->name);
+	const char *key =
+		arena_printf(a->arena, "%s/%s/%s", o->kind->resource, o->namespace, o->name);
 	SampanNode__Change *item = map_get(&a->latest, key);
 	if (item == NULL) {
 		item = answer_add(a, o);
@@ -107,6 +129,8 @@ static bool on_object(void *ctx, const struct object *o)
 {
 	struct answer *a = ctx;
 
+	if (hidden(a, o))
+		return true;
 	change_set(a, answer_add(a, o), o, false, o->revision);
 	if (a->bytes < REPLY_BYTES_MAX)
 		return true;
@@ -132,7 +156,9 @@ static void answer_send(struct call *c, struct answer *a, SampanNode__WatchReply
 static void serve_full(struct call *c)
 {
 	SampanNode__WatchReply watch = SAMPAN_NODE__WATCH_REPLY__INIT;
-	struct answer a = { .request = c->request->watch, .arena = &c->arena };
+	struct answer a = { .trust = c->nodes->config.trust,
+			    .request = c->request->watch,
+			    .arena = &c->arena };
 	char *from = a.request->continue_key && a.request->continue_key[0]
 			     ? arena_strdup(&c->arena, a.request->continue_key)
 			     : NULL;
@@ -144,7 +170,7 @@ static void serve_full(struct call *c)
 		return;
 	}
 	if (from != NULL) {
-		*namespace++ = '\0';
+		*namespace ++ = '\0';
 		*name++ = '\0';
 	}
 	for (size_t i = 0; i < a.request->n_resources && a.continue_key == NULL; i++) {
@@ -166,7 +192,9 @@ static void serve_full(struct call *c)
 static bool serve_changes(struct call *c, bool force)
 {
 	SampanNode__WatchReply watch = SAMPAN_NODE__WATCH_REPLY__INIT;
-	struct answer a = { .request = c->request->watch, .arena = &c->arena };
+	struct answer a = { .trust = c->nodes->config.trust,
+			    .request = c->request->watch,
+			    .arena = &c->arena };
 	int rc = store_history(c->nodes->config.store, a.request->since_revision, on_history, &a);
 
 	if (rc == -EKEYEXPIRED)

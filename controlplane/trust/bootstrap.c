@@ -17,10 +17,12 @@
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/ingress/ingress.h"
 #include "common/io/cert_names.h"
 #include "controlplane/trust/internal.h"
 #include "controlplane/writes/writes.h"
 #include "proto/k8s/core_v1.pb-c.h"
+#include "proto/k8s/networking_v1.pb-c.h"
 #include "proto/k8s/storage_v1.pb-c.h"
 #include "proto/sampan/master.pb-c.h"
 
@@ -191,6 +193,21 @@ static void add_default_class(struct bootstrap *b)
 	add(b, "storageclasses.storage.k8s.io", "", meta->name, class);
 }
 
+/* Served by every node's proxy. */
+static void add_ingress_class(struct bootstrap *b)
+{
+	NetworkingV1__IngressClass *class =
+		make(&b->arena, NetworkingV1__IngressClass, networking_v1__ingress_class);
+	MetaV1__ObjectMeta *meta = message_metadata_make(class, &b->arena);
+
+	meta->name = arena_strdup(&b->arena, "sampan");
+	meta_set_annotation(&b->arena, meta, "ingressclass.kubernetes.io/is-default-class", "true");
+	class->spec = make(&b->arena, NetworkingV1__IngressClassSpec,
+			   networking_v1__ingress_class_spec);
+	class->spec->controller = arena_strdup(&b->arena, INGRESS_CONTROLLER);
+	add(b, "ingressclasses.networking.k8s.io", "", meta->name, class);
+}
+
 static int add_objects(struct bootstrap *b, const struct bootstrap_config *c, struct status *st)
 {
 	static const char *const namespaces[] = { "kube-system", "default", "kube-public",
@@ -225,6 +242,7 @@ static int add_objects(struct bootstrap *b, const struct bootstrap_config *c, st
 		 "\"protocol\":\"UDP\"},{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\"}]}",
 		 k->dns_address);
 	add_default_class(b);
+	add_ingress_class(b);
 	return 0;
 }
 

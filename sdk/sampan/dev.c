@@ -495,6 +495,8 @@ static void stop_all(const struct dev *d)
 	for (size_t i = 0; names[i] != NULL; i++)
 		free(names[i]);
 	free(names);
+	/* It outlives the proxy. */
+	dev_process_sweep(d->dir, "haproxy");
 }
 
 static void remove_machines(const struct dev *d)

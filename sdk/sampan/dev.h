@@ -47,6 +47,8 @@ pid_t dev_process_pid(const char *dir, const char *name);
 int dev_process_start(const char *dir, const struct dev_process *p, struct status *st);
 /* SIGTERM, then SIGKILL after grace_ms; waits until it is gone. */
 void dev_process_stop(const char *dir, const char *name, int grace_ms);
+/* End what our processes left behind: every program of that name that works in dir. */
+void dev_process_sweep(const char *dir, const char *program);
 /* Where our programs are: beside this one, or in the build tree. For the caller to free. */
 char *dev_program_path(const char *program);
 /* Names with a pid file, sorted; ends with NULL; for the caller to free with its strings. */

@@ -48,7 +48,8 @@ pid_t dev_process_pid(const char *dir, const char *name)
 
 char *dev_program_path(const char *program)
 {
-	static const char *const places[] = { "", "../../controlplane/", "../../agent/", "../../proxy/" };
+	static const char *const places[] = { "", "../../controlplane/", "../../agent/",
+					      "../../proxy/" };
 	char self[4096];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 
@@ -95,7 +96,8 @@ static _Noreturn void run(const char *dir, const struct dev_process *p)
 	dup2(in, STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
-	/* All else ends with this program, among it the pipe by which our parent learns that it has. */
+	/* All else ends with this program, among it the pipe by which our parent learns that it
+	 * has. */
 	for (int fd = p->listen_fd >= 0 ? 4 : 3; fd < 256; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 	execv(path, p->argv);
@@ -180,4 +182,29 @@ char **dev_process_names(const char *dir)
 	if (n >= 0)
 		free(entries);
 	return names;
+}
+
+static bool is_called(long pid, const char *program)
+{
+	autofree char *path = xasprintf("/proc/%ld/comm", pid);
+	autofree char *line = xasprintf("%s\n", program);
+	struct buf comm = { 0 };
+	bool called = file_read(path, 64, &comm, NULL) == 0 && strcmp(buf_cstr(&comm), line) == 0;
+
+	buf_fini(&comm);
+	return called;
+}
+
+void dev_process_sweep(const char *dir, const char *program)
+{
+	DIR *proc = opendir("/proc");
+
+	for (struct dirent *e; proc != NULL && (e = readdir(proc)) != NULL;) {
+		long pid = strtol(e->d_name, NULL, 10);
+
+		if (pid > 1 && is_called(pid, program) && is_ours(dir, (pid_t)pid))
+			kill((pid_t)pid, SIGKILL);
+	}
+	if (proc != NULL)
+		closedir(proc);
 }
