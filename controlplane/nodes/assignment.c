@@ -4,14 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/api/fields.h"
 #include "common/api/kinds.h"
 #include "common/api/node_digest.h"
+#include "common/api/storage_names.h"
 #include "common/base/alloc.h"
+#include "common/base/arena.h"
 #include "common/base/cleanup.h"
 #include "controlplane/nodes/needs.h"
 
 /* The kinds an agent may be sent. */
-static const char *const assigned[] = { "configmaps", "nodes", "pods", "secrets", "services" };
+static const char *const assigned[] = { "configmaps", "nodes", "persistentvolumeclaims", "persistentvolumes",
+					"pods", "secrets", "services" };
 
 /* --- Holdings ----------------------------------------------------------------- */
 
@@ -154,6 +158,54 @@ static bool want_cb(void *ctx, const struct object *o)
 	return true;
 }
 
+static const char claims[] = "persistentvolumeclaims";
+static const char volumes[] = "persistentvolumes";
+
+/* The volume that a claim is bound to: only when both say so. */
+static const struct object *volume_of(const struct store *store, const struct object *claim)
+{
+	auto_with(arena_fini) struct arena arena = { 0 };
+	const char *name = "", *uid = "";
+
+	arena_init(&arena, 0);
+	field_text(claim->kind->descriptor, claim->packed, "spec.volumeName", &arena, &name);
+	const struct object *o = name[0] ? store_get(store, kind_of_resource(volumes), "", name) : NULL;
+
+	if (o != NULL)
+		field_text(o->kind->descriptor, o->packed, "spec.claimRef.uid", &arena, &uid);
+	return strcmp(uid, claim->facts.uid) == 0 ? o : NULL;
+}
+
+/* Its folder is the node's to remove: nobody uses it any more. */
+static bool is_leftover(const struct object *volume, const char *node)
+{
+	const char *where = object_label(volume, LOCAL_PATH_NODE);
+
+	return volume->facts.deleted_ns != 0 && where != NULL && strcmp(where, node) == 0 &&
+	       object_has_finalizer(volume, LOCAL_PATH_FINALIZER) &&
+	       !object_has_finalizer(volume, PV_PROTECTION);
+}
+
+static bool want_leftover(void *ctx, const struct object *volume)
+{
+	struct update *u = ctx;
+
+	if (is_leftover(volume, u->a->node))
+		want(u, volume);
+	return true;
+}
+
+/* A claim comes after its volume. */
+static void want_with_volume(struct update *u, const struct object *o)
+{
+	const struct object *volume =
+		strcmp(o->kind->resource, claims) == 0 ? volume_of(u->a->store, o) : NULL;
+
+	if (volume != NULL)
+		want(u, volume);
+	want(u, o);
+}
+
 static void want_need(struct update *u, struct need *need)
 {
 	const struct kind *kind = kind_of_resource(need->resource);
@@ -166,7 +218,7 @@ static void want_need(struct update *u, struct need *need)
 	}
 	const struct object *o = store_get(u->a->store, kind, need->namespace, need->name);
 	if (o != NULL)
-		want(u, o);
+		want_with_volume(u, o);
 }
 
 /* What the pod needs goes first: an agent that gets the pod can start it. */
@@ -213,6 +265,8 @@ bool assignment_update(struct assignment *a)
 	if (api != NULL)
 		want(&u, api);
 	store_walk_node_pods(a->store, a->node, want_pod, &u);
+	store_walk_label(a->store, kind_of_resource(volumes), NULL, LOCAL_PATH_NODE, a->node,
+			 want_leftover, &u);
 	/* An interrupted computation has not marked everything: nothing is forgotten on its word. */
 	if (u.complete)
 		forget_rest(&u);
@@ -222,8 +276,27 @@ bool assignment_update(struct assignment *a)
 
 /* --- One object --------------------------------------------------------------------- */
 
+static bool is_wanted_volume(const struct assignment *a, const struct object *o)
+{
+	auto_with(arena_fini) struct arena arena = { 0 };
+	const char *namespace = "", *name = "";
+	const struct object *claim;
+
+	if (is_leftover(o, a->node))
+		return true;
+	if (!needs_name(a->needs, o))
+		return false;
+	arena_init(&arena, 0);
+	field_text(o->kind->descriptor, o->packed, "spec.claimRef.namespace", &arena, &namespace);
+	field_text(o->kind->descriptor, o->packed, "spec.claimRef.name", &arena, &name);
+	claim = store_get(a->store, kind_of_resource(claims), namespace, name);
+	return claim != NULL && volume_of(a->store, claim) == o;
+}
+
 static bool is_wanted(const struct assignment *a, const struct object *o)
 {
+	if (strcmp(o->kind->resource, volumes) == 0)
+		return is_wanted_volume(a, o);
 	if (o->facts.pod != NULL)
 		return strcmp(o->facts.pod->node_name, a->node) == 0;
 	if (o->facts.node != NULL)
@@ -231,13 +304,35 @@ static bool is_wanted(const struct assignment *a, const struct object *o)
 	return needs_name(a->needs, o);
 }
 
+/* Volumes go with the claims that led to them. */
+static void forget_volumes(struct update *u)
+{
+	struct held_key key = { assigned_resource(volumes), "", "" };
+	struct tree_node *node = tree_lower_bound(&u->a->held->objects, &key), *next;
+
+	for (; node != NULL; node = next) {
+		struct held *h = container_of(node, struct held, node);
+		const struct object *o;
+
+		next = tree_next(node);
+		if (h->resource != key.resource)
+			return;
+		o = store_get(u->a->store, kind_of_resource(volumes), "", h->name);
+		if (o == NULL || !is_wanted(u->a, o))
+			forget(u, h);
+	}
+}
+
 /* Nobody names it any more. */
 static void on_need_gone(void *ctx, const struct need *need)
 {
 	struct update *u = ctx;
 	struct held_key key = { assigned_resource(need->resource), need->namespace, need->name ? need->name : "" };
-	struct tree_node *node = tree_lower_bound(&u->a->held->objects, &key), *next;
+	struct tree_node *node, *next;
 
+	if (strcmp(need->resource, claims) == 0)
+		forget_volumes(u);
+	node = tree_lower_bound(&u->a->held->objects, &key);
 	for (; node != NULL; node = next) {
 		struct held *h = container_of(node, struct held, node);
 		const struct object *o;
@@ -280,9 +375,11 @@ bool assignment_look(struct assignment *a, const struct kind *kind, const char *
 		/* Another pod of this name. */
 		needs_drop(a->needs, h->uid, on_need_gone, &u);
 	}
+	if (strcmp(kind->resource, claims) == 0)
+		forget_volumes(&u); /* It may lead to another one now, or to none. */
 	if (o != NULL && o->facts.pod != NULL)
 		look_at_pod(&u, o);
 	else if (o != NULL)
-		want(&u, o);
+		want_with_volume(&u, o);
 	return u.complete;
 }

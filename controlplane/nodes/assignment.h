@@ -1,4 +1,5 @@
-/* What a node should hold: its pods and exactly what these pods use.
+/* What a node should hold: its pods, exactly what these pods use, and the volumes whose folders
+ * it has to remove.
  *
  * Pure: computed from the store alone. A holding maps objects to the uid and
  * revision that the agent has; the difference between what it holds and what it

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/api/fields.h"
 #include "common/api/kinds.h"
 #include "common/api/pack.h"
 #include "common/base/alloc.h"
 #include "common/base/arena.h"
+#include "common/base/cleanup.h"
 #include "proto/k8s/core_v1.pb-c.h"
 
 /* What a pod names, while it is being read. */
@@ -48,6 +50,8 @@ static void refs_add(struct reading *r, const char *resource, const char *name)
 static const char *const secrets = "secrets";
 static const char *const configmaps = "configmaps";
 static const char *const services = "services";
+static const char *const claims = "persistentvolumeclaims";
+static const char *const volumes = "persistentvolumes";
 
 static void refs_of_projection(struct reading *r, const CoreV1__VolumeProjection *p)
 {
@@ -209,6 +213,8 @@ static struct pod_needs *read_pod(struct needs *n, const struct object *pod)
 	const CoreV1__Pod *m = unpack_stored(pod->kind->descriptor, pod->packed, &arena);
 	if (m->spec != NULL)
 		refs_of_spec(&r, m->spec);
+	for (const char *const *c = pod->facts.pod->claims; c != NULL && *c != NULL; c++)
+		refs_add(&r, claims, *c);
 
 	struct pod_needs *p = xmalloc(sizeof(*p) + r.n * sizeof(p->items[0]));
 	*p = (struct pod_needs){ .generation = pod->facts.generation, .mark = n->mark, .n = r.n };
@@ -251,8 +257,29 @@ void needs_sweep(struct needs *n)
 	free(gone);
 }
 
+/* A scalar of o, "" when it is not set; in the arena. */
+static const char *text_at(const struct object *o, const char *path, struct arena *arena)
+{
+	const char *text = "";
+
+	field_text(o->kind->descriptor, o->packed, path, arena, &text);
+	return text;
+}
+
+/* A volume is named by the claim that it names. */
+static bool needs_volume(const struct needs *n, const struct object *o)
+{
+	auto_with(arena_fini) struct arena arena = { 0 };
+
+	arena_init(&arena, 0);
+	return need_find(n, claims, text_at(o, "spec.claimRef.namespace", &arena),
+			 text_at(o, "spec.claimRef.name", &arena)) != NULL;
+}
+
 bool needs_name(const struct needs *n, const struct object *o)
 {
+	if (strcmp(o->kind->resource, volumes) == 0)
+		return needs_volume(n, o);
 	if (strcmp(o->kind->resource, services) == 0 && strcmp(o->namespace, "default") == 0 &&
 	    strcmp(o->name, "kubernetes") == 0)
 		return true; /* Every node has it. */

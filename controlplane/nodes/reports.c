@@ -4,11 +4,14 @@
  * and the door treat it like anybody's. An agent speaks for its own node and for
  * the pods bound to it; anything else in a report is dropped. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/api/kinds.h"
+#include "common/api/make.h"
 #include "common/api/pack.h"
+#include "common/api/storage_names.h"
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
 #include "controlplane/nodes/internal.h"
@@ -249,6 +252,33 @@ static void take_pod(struct report *r, const SampanNode__PodReport *p)
 	arena_fini(&arena);
 }
 
+/* --- Volumes ---------------------------------------------------------------------- */
+
+/* The folder is gone, so nothing of the node holds the volume any more. The write is made for the
+ * volume as it was seen: if it changed meanwhile the agent is sent it again and says so again. */
+static void take_removed(struct report *r, const SampanNode__VolumeReport *v)
+{
+	const struct object *o = v->name == NULL || v->uid == NULL
+					 ? NULL
+					 : store_get(r->nodes->config.store,
+						     kind_of_resource("persistentvolumes"), "", v->name);
+	const char *node = o ? object_label(o, LOCAL_PATH_NODE) : NULL;
+	auto_with(arena_fini) struct arena arena = { 0 };
+	SampanMaster__WriteRequest w;
+
+	if (node == NULL || strcmp(node, r->call->node) != 0 || strcmp(o->facts.uid, v->uid) != 0 ||
+	    o->facts.deleted_ns == 0 || !object_has_finalizer(o, LOCAL_PATH_FINALIZER))
+		return;
+	arena_init(&arena, 2 * ITEM_BUDGET_BYTES);
+	CoreV1__PersistentVolume *pv = unpack_stored(o->kind->descriptor, o->packed, &arena);
+	meta_remove_finalizer(pv->metadata, LOCAL_PATH_FINALIZER);
+	pv->metadata->resourceversion = arena_printf(&arena, "%" PRIu64, o->revision);
+	request_init(&w, SAMPAN_MASTER__WRITE_REQUEST__VERB__UPDATE, "persistentvolumes", "", o->name,
+		     "");
+	body_set(&w, &arena, pv);
+	submit(r, &w, NULL);
+}
+
 /* --- The node and events --------------------------------------------------------------- */
 
 static void take_node_status(struct report *r, ProtobufCBinaryData bytes)
@@ -319,7 +349,7 @@ void reports_take(struct call *c)
 		call_not_leader(c);
 		return;
 	}
-	if (report->n_pods + report->n_events > ITEMS_MAX) {
+	if (report->n_pods + report->n_events + report->n_removed_volumes > ITEMS_MAX) {
 		call_fail(c, -EFBIG, "a report holds %d items at most", ITEMS_MAX);
 		return;
 	}
@@ -328,6 +358,8 @@ void reports_take(struct call *c)
 		take_node_status(r, report->node_status);
 	for (size_t i = 0; i < report->n_pods; i++)
 		take_pod(r, report->pods[i]);
+	for (size_t i = 0; i < report->n_removed_volumes; i++)
+		take_removed(r, report->removed_volumes[i]);
 	for (size_t i = 0; i < report->n_events; i++)
 		take_event(r, report->events[i]);
 	report_end_one(r);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/api/kinds.h"
+#include "common/api/storage_names.h"
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
@@ -380,6 +381,17 @@ static void note_at_users(struct nodes *nodes, const struct object *o)
 			note(nodes, s, o);
 }
 
+/* At who uses it, and at the node that has its folder. */
+static void note_volume(struct nodes *nodes, const struct object *o)
+{
+	const char *node = o ? object_label(o, LOCAL_PATH_NODE) : NULL;
+
+	if (node != NULL)
+		note_at(nodes, node, o);
+	if (o != NULL)
+		note_at_users(nodes, o);
+}
+
 void sessions_on_change(struct nodes *nodes, const struct change *change)
 {
 	const struct object *o = change->new ? change->new : change->old;
@@ -395,7 +407,10 @@ void sessions_on_change(struct nodes *nodes, const struct change *change)
 			note_at(nodes, o->facts.pod->node_name, o);
 	} else if (o->facts.node != NULL) {
 		note_at(nodes, o->name, o);
-	} else if (strcmp(resource, "secrets") == 0 || strcmp(resource, "configmaps") == 0 ||
+	} else if (strcmp(resource, "persistentvolumes") == 0) {
+		note_volume(nodes, change->old);
+		note_volume(nodes, change->new);
+	} else if (strcmp(resource, "persistentvolumeclaims") == 0 || strcmp(resource, "secrets") == 0 || strcmp(resource, "configmaps") == 0 ||
 		   strcmp(resource, "services") == 0) {
 		note_at_users(nodes, o);
 	}

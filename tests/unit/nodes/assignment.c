@@ -47,7 +47,7 @@ static void put(struct world *w, const char *resource, const char *name, const c
 		const char *more)
 {
 	struct buf json = { 0 };
-	bool cluster = strcmp(resource, "nodes") == 0;
+	bool cluster = strcmp(resource, "nodes") == 0 || strcmp(resource, "persistentvolumes") == 0;
 
 	buf_printf(&json, "{\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\"%s}%s%s}", name, uid,
 		   cluster ? "" : ",\"namespace\":\"default\"", more[0] ? "," : "", more);
@@ -217,34 +217,123 @@ static void one_change_is_looked_at_alone(void **state)
 	expect(w, ALL, true, "");
 }
 
+#define CLAIMS(claim) "\"spec\":{\"nodeName\":\"n1\",\"enableServiceLinks\":false,\"volumes\":[{\"name\":\"a\"," \
+	"\"persistentVolumeClaim\":{\"claimName\":\"" claim "\"}}]}"
+#define BOUND_TO(volume) "\"spec\":{\"volumeName\":\"" volume "\"}"
+#define CLAIMED(claim, uid) "\"spec\":{\"claimRef\":{\"namespace\":\"default\",\"name\":\"" claim \
+	"\",\"uid\":\"" uid "\"}}"
+
+static void expect_look_at_volume(struct world *w, const char *name, const char *differences)
+{
+	struct buf out = { 0 };
+	struct assignment a = assignment_of(w, ALL, &out);
+
+	assert_true(assignment_look(&a, kind_of_resource("persistentvolumes"), "", name));
+	assert_string_equal(buf_cstr(&out), differences);
+	buf_fini(&out);
+}
+
+static void claims_bring_their_volumes(void **state)
+{
+	struct world *w = *state;
+
+	put(w, "persistentvolumeclaims", "c", "u1", BOUND_TO("v"));
+	put(w, "persistentvolumes", "v", "u2", CLAIMED("c", "u1"));
+	put(w, "persistentvolumeclaims", "d", "u3", BOUND_TO("w"));
+	/* It names an earlier claim of that name. */
+	put(w, "persistentvolumes", "w", "u4", CLAIMED("d", "other"));
+	put(w, "persistentvolumes", "x", "u5", "");
+	put(w, "pods", "p", "u6", CLAIMS("c"));
+	put(w, "pods", "q", "u7", CLAIMS("d"));
+	expect(w, ALL, true,
+	       "add persistentvolumes v\nadd persistentvolumeclaims c\nadd pods p\n"
+	       "add persistentvolumeclaims d\nadd pods q\n");
+	put(w, "persistentvolumes", "w", "u4", CLAIMED("d", "u3"));
+	expect_look_at_volume(w, "w", "add persistentvolumes w\n");
+	put(w, "persistentvolumes", "v", "u2", CLAIMED("c", "u1") ",\"status\":{\"phase\":\"Bound\"}");
+	expect_look_at_volume(w, "v", "replace persistentvolumes v\n");
+	expect_look_at_volume(w, "x", "");
+
+	/* They go with the pod, and when the claim leads to them no more. */
+	store_delete(w->store, "pods", "default", "p");
+	expect_look(w, "pods", "p",
+		    "forget pods p\nforget persistentvolumes v\nforget persistentvolumeclaims c\n");
+	store_delete(w->store, "persistentvolumeclaims", "default", "d");
+	expect_look(w, "persistentvolumeclaims", "d",
+		    "forget persistentvolumeclaims d\nforget persistentvolumes w\n");
+	expect(w, ALL, true, "");
+}
+
+static void folders_to_remove_are_told(void **state)
+{
+	struct world *w = *state;
+#define LEFT(more) ",\"labels\":{\"sampan.io/local-path-node\":\"n1\"},\"finalizers\":[\"sampan.io/local-path\"" more "]"
+#define DYING ",\"deletionTimestamp\":\"2025-01-01T00:00:00Z\""
+
+	store_put_json(w->store, "persistentvolumes", "{\"metadata\":{\"name\":\"a\",\"uid\":\"u1\"" LEFT("") "}}");
+	store_put_json(w->store, "persistentvolumes",
+		       "{\"metadata\":{\"name\":\"b\",\"uid\":\"u2\"" LEFT("") DYING "}}");
+	store_put_json(w->store, "persistentvolumes",
+		       "{\"metadata\":{\"name\":\"c\",\"uid\":\"u3\"" LEFT(
+			       ",\"kubernetes.io/pv-protection\"") DYING "}}");
+	expect(w, ALL, true, "add persistentvolumes b\n");
+	store_put_json(w->store, "persistentvolumes",
+		       "{\"metadata\":{\"name\":\"c\",\"uid\":\"u3\"" LEFT("") DYING "}}");
+	expect_look_at_volume(w, "c", "add persistentvolumes c\n");
+	store_delete(w->store, "persistentvolumes", "", "b");
+	expect_look_at_volume(w, "b", "forget persistentvolumes b\n");
+	expect(w, ALL, true, "");
+}
+
 /* Whatever happens, looking at what changed leaves nothing for a whole update to find. */
 static void looks_and_updates_agree(void **state)
 {
-	static const char *const resources[] = { "pods", "secrets", "services", "configmaps" };
+	static const char *const resources[] = { "pods",       "secrets",		  "services",
+						 "configmaps", "persistentvolumeclaims", "persistentvolumes",
+						 "pods",       "persistentvolumes" };
+	static const char *const sources[][2] = { { "secret", "secretName" },
+						  { "configMap", "name" },
+						  { "persistentVolumeClaim", "claimName" },
+						  { "persistentVolumeClaim", "claimName" } };
 	struct world *w = *state;
 	unsigned seed = 7;
 
 	expect(w, ALL, true, "");
 	for (unsigned step = 0; step < 4000; step++) {
-		const char *resource = resources[(seed = seed * 1103515245 + 12345) >> 16 & 3];
+		const char *resource = resources[(seed = seed * 1103515245 + 12345) >> 16 & 7];
 		unsigned r = (seed = seed * 1103515245 + 12345) >> 16;
 		char name[] = { (char)('a' + r % 5), '\0' }, uid[16], more[256] = "";
 		struct buf out = { 0 };
 		struct assignment a = assignment_of(w, ALL, &out);
-		const struct object *old = store_get(w->store, kind_of_resource(resource), "default", name);
+		const char *namespace = strcmp(resource, "persistentvolumes") == 0 ? "" : "default";
+		const struct object *old = store_get(w->store, kind_of_resource(resource), namespace, name);
+		const struct object *claim;
 
 		snprintf(uid, sizeof(uid), "u%u", step);
 		if (strcmp(resource, "pods") == 0)
 			snprintf(more, sizeof(more),
 				 "\"spec\":{\"nodeName\":\"n%u\",\"enableServiceLinks\":%s,\"volumes\":[{\"name\":\"v\","
 				 "\"%s\":{\"%s\":\"%c\"}}]}",
-				 r >> 5 & 1, r >> 6 & 1 ? "true" : "false", r >> 7 & 1 ? "secret" : "configMap",
-				 r >> 7 & 1 ? "secretName" : "name", 'a' + (int)(r >> 8) % 5);
+				 r >> 5 & 1, r >> 6 & 1 ? "true" : "false", sources[r >> 7 & 3][0],
+				 sources[r >> 7 & 3][1], 'a' + (int)(r >> 9) % 5);
+		if (strcmp(resource, "persistentvolumeclaims") == 0)
+			snprintf(more, sizeof(more), "\"spec\":{\"volumeName\":\"%c\"}",
+				 'a' + (int)(r >> 8) % 5);
+		if (namespace[0] == '\0') {
+			char named[] = { (char)('a' + (r >> 8) % 5), '\0' };
+
+			claim = store_get(w->store, kind_of_resource("persistentvolumeclaims"), "default",
+					  named);
+			snprintf(more, sizeof(more),
+				 "\"spec\":{\"claimRef\":{\"namespace\":\"default\",\"name\":\"%s\",\"uid\":"
+				 "\"%s\"}}",
+				 named, claim ? claim->facts.uid : "none");
+		}
 		if (old != NULL)
-			store_delete(w->store, resource, "default", name);
+			store_delete(w->store, resource, namespace, name);
 		if (old == NULL || r & 0x2000)
 			put(w, resource, name, uid, more);
-		assert_true(assignment_look(&a, kind_of_resource(resource), "default", name));
+		assert_true(assignment_look(&a, kind_of_resource(resource), namespace, name));
 		buf_clear(&out);
 		a = assignment_of(w, ALL, &out);
 		assert_true(assignment_update(&a));
@@ -262,6 +351,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_small_budget_only_takes_longer, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_digest_follows_what_is_held, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_change_is_looked_at_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(claims_bring_their_volumes, setup, teardown),
+		cmocka_unit_test_setup_teardown(folders_to_remove_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(looks_and_updates_agree, setup, teardown),
 	};
 
