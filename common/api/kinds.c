@@ -90,9 +90,9 @@ static const struct kind_subresource core_v1_pod_subs[] = {
 	SUB("status", "", "v1", "Pod", core_v1__pod, CHANGE, true),
 };
 static const struct kind_subresource core_v1_replication_controller_subs[] = {
-	SUB("scale", "autoscaling", "v1", "Scale", autoscaling_v1__scale, CHANGE, false),
+	SUB("scale", "autoscaling", "v1", "Scale", autoscaling_v1__scale, CHANGE, true),
 	SUB("status", "", "v1", "ReplicationController", core_v1__replication_controller, CHANGE,
-	false),
+	true),
 };
 static const struct kind_subresource core_v1_resource_quota_subs[] = {
 	SUB("status", "", "v1", "ResourceQuota", core_v1__resource_quota, CHANGE, true),
@@ -118,8 +118,8 @@ static const struct kind_subresource apps_v1_replica_set_subs[] = {
 	SUB("status", "apps", "v1", "ReplicaSet", apps_v1__replica_set, CHANGE, true),
 };
 static const struct kind_subresource apps_v1_stateful_set_subs[] = {
-	SUB("scale", "autoscaling", "v1", "Scale", autoscaling_v1__scale, CHANGE, false),
-	SUB("status", "apps", "v1", "StatefulSet", apps_v1__stateful_set, CHANGE, false),
+	SUB("scale", "autoscaling", "v1", "Scale", autoscaling_v1__scale, CHANGE, true),
+	SUB("status", "apps", "v1", "StatefulSet", apps_v1__stateful_set, CHANGE, true),
 };
 static const struct kind_subresource batch_v1_cron_job_subs[] = {
 	SUB("status", "batch", "v1", "CronJob", batch_v1__cron_job, CHANGE, true),
@@ -219,7 +219,7 @@ const struct kind kinds_all[] = {
 	CORE(ReplicationController, "replicationcontroller", "replicationcontrollers",
 		core_v1__replication_controller,
 		.short_names = NAMES("rc"), .categories = NAMES("all"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
 		SUBRESOURCES(core_v1_replication_controller_subs),
 		.field_selectors = NAMES("status.replicas")),
 	CORE(ResourceQuota, "resourcequota", "resourcequotas", core_v1__resource_quota,

@@ -5,6 +5,7 @@
 #include "common/api/labels.h"
 #include "common/api/message.h"
 #include "common/api/pack.h"
+#include "proto/k8s/core_v1.pb-c.h"
 
 /* The field of a message by its JSON name, or NULL. */
 static const ProtobufCFieldDescriptor *field(const ProtobufCMessage *m, const char *name,
@@ -34,6 +35,14 @@ static const char *selector_text(const ProtobufCMessage *spec, struct arena *a)
 	const ProtobufCMessage *selector = message_child(spec, "selector");
 	struct label_selector parsed;
 
+	if (spec->descriptor == &core_v1__replication_controller_spec__descriptor) {
+		const CoreV1__ReplicationControllerSpec *s =
+			(const CoreV1__ReplicationControllerSpec *)spec;
+
+		label_selector_of_map((struct string_entry *const *)s->selector, s->n_selector, a,
+				      &parsed);
+		return label_selector_print(&parsed, a);
+	}
 	if (selector == NULL || selector->descriptor != &meta_v1__label_selector__descriptor ||
 	    label_selector_of((const MetaV1__LabelSelector *)selector, a, &parsed, NULL) < 0)
 		return NULL;

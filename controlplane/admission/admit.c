@@ -24,6 +24,8 @@ static const struct strategy *const strategies[] = {
 	&strategy_endpoints,
 	&strategy_endpoint_slice,
 	&strategy_deployment,
+	&strategy_replication_controller,
+	&strategy_stateful_set,
 	&strategy_replica_set,
 	&strategy_event,
 	&strategy_ingress,

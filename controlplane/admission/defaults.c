@@ -127,6 +127,9 @@ static const struct rule client_ip_rules[] = {
 	INT32(CoreV1__ClientIPConfig, timeoutseconds, 10800),
 };
 static const struct rule replica_set_rules[] = { INT32(AppsV1__ReplicaSetSpec, replicas, 1) };
+static const struct rule controller_rules[] = {
+	INT32(CoreV1__ReplicationControllerSpec, replicas, 1),
+};
 static const struct rule deployment_rules[] = {
 	INT32(AppsV1__DeploymentSpec, replicas, 1),
 	EMPTY(AppsV1__DeploymentSpec, strategy, apps_v1__deployment_strategy),
@@ -218,7 +221,9 @@ static const struct group groups[] = {
 	GROUP(core_v1__persistent_volume_claim_spec, volume_claim_rules, NULL),
 	GROUP(core_v1__persistent_volume_claim_status, volume_claim_status_rules, NULL),
 	GROUP(core_v1__persistent_volume_spec, persistent_volume_rules, NULL),
-	GROUP(apps_v1__stateful_set_spec, stateful_set_rules, NULL),
+	FILL(core_v1__replication_controller, default_replication_controller),
+	GROUP(core_v1__replication_controller_spec, controller_rules, NULL),
+	GROUP(apps_v1__stateful_set_spec, stateful_set_rules, default_stateful_set),
 	FILL(apps_v1__stateful_set_update_strategy, default_stateful_set_strategy),
 	GROUP(apps_v1__stateful_set_persistent_volume_claim_retention_policy, retention_rules, NULL),
 	GROUP(apps_v1__daemon_set_spec, daemon_set_rules, NULL),

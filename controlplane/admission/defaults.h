@@ -11,6 +11,7 @@ typedef void default_fn(struct arena *arena, ProtobufCMessage *message);
 default_fn default_container, default_ephemeral_container, default_pod, default_volume;
 default_fn default_service, default_service_port;
 default_fn default_deployment_strategy, default_stateful_set_strategy, default_daemon_set_strategy;
+default_fn default_stateful_set, default_replication_controller;
 default_fn default_job;
 default_fn default_secret, default_namespace, default_node_status, default_limit_range_item;
 default_fn default_network_policy;

@@ -197,6 +197,45 @@ void default_deployment_strategy(struct arena *arena, ProtobufCMessage *message)
 		s->rollingupdate->maxsurge = make_percent(arena, "25%");
 }
 
+void default_stateful_set(struct arena *arena, ProtobufCMessage *message)
+{
+	AppsV1__StatefulSetSpec *spec = (AppsV1__StatefulSetSpec *)message;
+
+	for (size_t i = 0; i < spec->n_volumeclaimtemplates; i++) {
+		CoreV1__PersistentVolumeClaim *claim = spec->volumeclaimtemplates[i];
+
+		if (claim->status == NULL)
+			claim->status = make(arena, CoreV1__PersistentVolumeClaimStatus,
+					     core_v1__persistent_volume_claim_status);
+		if (text_empty(claim->status->phase))
+			claim->status->phase = arena_strdup(arena, "Pending");
+	}
+}
+
+/* Its pods' labels are its selector and its own, unless it says otherwise. */
+void default_replication_controller(struct arena *arena, ProtobufCMessage *message)
+{
+	CoreV1__ReplicationController *rc = (CoreV1__ReplicationController *)message;
+	const CoreV1__PodTemplateSpec *t = rc->spec ? rc->spec->template_ : NULL;
+	const MetaV1__ObjectMeta *meta = t ? t->metadata : NULL;
+
+	if (meta == NULL || meta->n_labels == 0)
+		return;
+
+	bool selects = rc->spec->n_selector > 0;
+	MetaV1__ObjectMeta *own = message_metadata_make(rc, arena);
+	bool labeled = own->n_labels > 0;
+
+	for (size_t i = 0; i < meta->n_labels; i++) {
+		const char *value = text_of(meta->labels[i]->value);
+
+		if (!selects)
+			string_map_set(rc->spec, "selector", meta->labels[i]->key, value, arena);
+		if (!labeled)
+			meta_set_label(arena, own, meta->labels[i]->key, value);
+	}
+}
+
 void default_stateful_set_strategy(struct arena *arena, ProtobufCMessage *message)
 {
 	AppsV1__StatefulSetUpdateStrategy *s = (AppsV1__StatefulSetUpdateStrategy *)message;

@@ -293,24 +293,3 @@ void check_pod_spec(struct checks *c, const struct field *f, const CoreV1__PodSp
 		check_forbidden(c, FIELD(f, "nodeName"),
 				"cannot be set until all schedulingGates have been cleared");
 }
-
-void check_pod_template(struct checks *c, const struct field *f, const CoreV1__PodTemplateSpec *t)
-{
-	if (t == NULL) {
-		check_required(c, f, "");
-		return;
-	}
-	if (t->metadata != NULL)
-		check_labels(c, FIELD(f, "labels"),
-			     (struct string_entry *const *)t->metadata->labels,
-			     t->metadata->n_labels);
-	check_pod_spec(c, FIELD(f, "spec"), t->spec, NULL);
-	if (t->spec == NULL)
-		return;
-	if (!text_is(t->spec->restartpolicy, "Always"))
-		check_unsupported(c, FIELD(FIELD(f, "spec"), "restartPolicy"),
-				  t->spec->restartpolicy, (const char *const[]){ "Always", NULL });
-	if (t->spec->has_activedeadlineseconds)
-		check_forbidden(c, FIELD(FIELD(f, "spec"), "activeDeadlineSeconds"),
-				"activeDeadlineSeconds in ReplicaSet is not Supported");
-}

@@ -39,7 +39,8 @@ extern const struct strategy strategy_pod, strategy_service, strategy_namespace,
 	strategy_service_account, strategy_pod_template, strategy_priority_class,
 	strategy_certificate_request, strategy_controller_revision, strategy_cron_job, strategy_job,
 	strategy_ingress, strategy_ingress_class, strategy_network_policy,
-	strategy_persistent_volume, strategy_persistent_volume_claim, strategy_storage_class;
+	strategy_persistent_volume, strategy_persistent_volume_claim, strategy_storage_class,
+	strategy_stateful_set, strategy_replication_controller;
 
 extern const struct strategy strategy_disruption_budget, strategy_limit_range,
 	strategy_resource_quota, strategy_role, strategy_cluster_role, strategy_role_binding,
@@ -78,8 +79,6 @@ bool check_immutable(struct checks *c, const struct field *f, const void *messag
 /* pod_spec.c */
 void check_pod_spec(struct checks *c, const struct field *f, const CoreV1__PodSpec *spec,
 		    const MetaV1__ObjectMeta *meta);
-/* Of a template whose pods are kept running: restartPolicy Always, no activeDeadlineSeconds. */
-void check_pod_template(struct checks *c, const struct field *f, const CoreV1__PodTemplateSpec *t);
 
 /* priority.c */
 bool priority_class_is_system(const char *name);

@@ -4,11 +4,41 @@
 #include "common/api/labels.h"
 #include "common/base/buf.h"
 #include "common/base/cleanup.h"
-#include "controlplane/admission/strategy.h"
+#include "controlplane/admission/workloads.h"
 #include "proto/k8s/apps_v1.pb-c.h"
 
-static void check_selector(struct checks *c, const struct field *f, const MetaV1__LabelSelector *s,
-			   const CoreV1__PodTemplateSpec *template)
+/* The labels of a template as JSON. */
+static const char *labels_json(struct arena *a, const MetaV1__ObjectMeta *meta)
+{
+	auto_with(buf_fini) struct buf json = { 0 };
+
+	if (meta->n_labels == 0)
+		return "null";
+	for (size_t i = 0; i < meta->n_labels; i++)
+		buf_printf(&json, "%s%s:%s", i ? "," : "{", quoted(a, meta->labels[i]->key),
+			   quoted(a, meta->labels[i]->value));
+	return arena_printf(a, "%s}", buf_cstr(&json));
+}
+
+static void check_template_labels(struct checks *c, const struct field *f,
+				  const struct label_selector *selector,
+				  const CoreV1__PodTemplateSpec *template)
+{
+	const MetaV1__ObjectMeta *meta = template ? template->metadata : NULL;
+	MetaV1__ObjectMeta none = META_V1__OBJECT_META__INIT;
+
+	if (meta == NULL)
+		meta = &none;
+	if (!label_selector_matches_map(selector, (struct string_entry *const *)meta->labels,
+					meta->n_labels))
+		check_invalid_text(c, FIELD(FIELD(FIELD(f, "template"), "metadata"), "labels"),
+				   labels_json(c->arena, meta),
+				   "`selector` does not match template `labels`");
+}
+
+void check_workload_selector(struct checks *c, const struct field *f,
+			     const MetaV1__LabelSelector *s,
+			     const CoreV1__PodTemplateSpec *template, const char *kind)
 {
 	const struct field *at = FIELD(f, "selector");
 	struct label_selector selector;
@@ -19,34 +49,39 @@ static void check_selector(struct checks *c, const struct field *f, const MetaV1
 	}
 	check_label_selector(c, at, s);
 	if (s->n_matchlabels == 0 && s->n_matchexpressions == 0) {
-		check_invalid_message(c, at, &s->base, "empty selector is invalid for deployment");
+		check_invalid_message(c, at, &s->base, "empty selector is invalid for %s", kind);
 		return;
 	}
 	if (c->n > 0 || label_selector_of(s, c->arena, &selector, NULL) < 0)
 		return;
 
-	const MetaV1__ObjectMeta *meta = template ? template->metadata : NULL;
-	MetaV1__ObjectMeta none = META_V1__OBJECT_META__INIT;
-
-	if (meta == NULL)
-		meta = &none;
-	if (label_selector_matches_map(&selector, (struct string_entry *const *)meta->labels,
-				       meta->n_labels))
-		return;
-
-	auto_with(buf_fini) struct buf json = { 0 };
-
-	for (size_t i = 0; i < meta->n_labels; i++)
-		buf_printf(&json, "%s%s:%s", i ? "," : "{", quoted(c->arena, meta->labels[i]->key),
-			   quoted(c->arena, meta->labels[i]->value));
-	check_invalid_text(c, FIELD(FIELD(FIELD(f, "template"), "metadata"), "labels"),
-			   meta->n_labels ? arena_printf(c->arena, "%s}", buf_cstr(&json)) : "null",
-			   "`selector` does not match template `labels`");
+	check_template_labels(c, f, &selector, template);
 }
 
-/* A count or a percentage; *ret_percent is true for the latter. */
-static int check_amount(struct checks *c, const struct field *f, const Intstr__IntOrString *v,
-			bool *ret_percent)
+void check_workload_template(struct checks *c, const struct field *f,
+			     const CoreV1__PodTemplateSpec *t, const char *kind)
+{
+	if (t == NULL) {
+		check_required(c, f, "");
+		return;
+	}
+	if (t->metadata != NULL)
+		check_labels(c, FIELD(f, "labels"),
+			     (struct string_entry *const *)t->metadata->labels,
+			     t->metadata->n_labels);
+	check_pod_spec(c, FIELD(f, "spec"), t->spec, NULL);
+	if (t->spec == NULL)
+		return;
+	if (!text_is(t->spec->restartpolicy, "Always"))
+		check_unsupported(c, FIELD(FIELD(f, "spec"), "restartPolicy"),
+				  t->spec->restartpolicy, (const char *const[]){ "Always", NULL });
+	if (t->spec->has_activedeadlineseconds)
+		check_forbidden(c, FIELD(FIELD(f, "spec"), "activeDeadlineSeconds"),
+				"activeDeadlineSeconds in %s is not Supported", kind);
+}
+
+int check_amount(struct checks *c, const struct field *f, const Intstr__IntOrString *v,
+		 bool *ret_percent)
 {
 	*ret_percent = false;
 	if (v == NULL)
@@ -73,6 +108,14 @@ static int check_amount(struct checks *c, const struct field *f, const Intstr__I
 	for (size_t i = 0; i < digits; i++)
 		n = n * 10 + (text[i] - '0');
 	return n;
+}
+
+void check_part(struct checks *c, const struct field *f, int64_t part, int64_t all,
+		const char *whole)
+{
+	check_not_negative(c, f, part);
+	if (part > all)
+		check_invalid_int(c, f, part, "cannot be greater than %s", whole);
 }
 
 static void check_strategy(struct checks *c, const struct field *f,
@@ -120,8 +163,8 @@ static void validate_deployment(struct checks *c, ProtobufCMessage *message, Pro
 		return;
 	}
 	check_not_negative(c, FIELD(f, "replicas"), spec->replicas);
-	check_selector(c, f, spec->selector, spec->template_);
-	check_pod_template(c, FIELD(f, "template"), spec->template_);
+	check_workload_selector(c, f, spec->selector, spec->template_, "deployment");
+	check_workload_template(c, FIELD(f, "template"), spec->template_, "ReplicaSet");
 	check_strategy(c, FIELD(f, "strategy"), spec->strategy);
 	check_not_negative(c, FIELD(f, "minReadySeconds"), spec->minreadyseconds);
 	check_not_negative(c, FIELD(f, "revisionHistoryLimit"), spec->revisionhistorylimit);
@@ -138,9 +181,33 @@ static void validate_deployment(struct checks *c, ProtobufCMessage *message, Pro
 				((AppsV1__Deployment *)old)->spec->selector);
 }
 
+static void validate_deployment_status(struct checks *c, ProtobufCMessage *message,
+				       ProtobufCMessage *old)
+{
+	const AppsV1__DeploymentStatus *s = ((AppsV1__Deployment *)message)->status;
+	const AppsV1__DeploymentStatus *before = ((AppsV1__Deployment *)old)->status;
+	const struct field *f = FIELD(NULL, "status");
+
+	if (s == NULL)
+		return;
+	check_not_negative(c, FIELD(f, "observedGeneration"), s->observedgeneration);
+	check_not_negative(c, FIELD(f, "replicas"), s->replicas);
+	check_part(c, FIELD(f, "updatedReplicas"), s->updatedreplicas, s->replicas,
+		   "status.replicas");
+	check_part(c, FIELD(f, "readyReplicas"), s->readyreplicas, s->replicas, "status.replicas");
+	check_part(c, FIELD(f, "availableReplicas"), s->availablereplicas, s->readyreplicas,
+		   "readyReplicas");
+	check_not_negative(c, FIELD(f, "unavailableReplicas"), s->unavailablereplicas);
+	check_not_negative(c, FIELD(f, "collisionCount"), s->collisioncount);
+	if (before != NULL && s->collisioncount < before->collisioncount)
+		check_invalid_int(c, FIELD(f, "collisionCount"), s->collisioncount,
+				  "cannot be decremented");
+}
+
 const struct strategy strategy_deployment = {
 	.descriptor = &apps_v1__deployment__descriptor,
 	.validate = validate_deployment,
+	.validate_status = validate_deployment_status,
 };
 
 static void validate_replica_set(struct checks *c, ProtobufCMessage *message, ProtobufCMessage *old)
@@ -154,16 +221,26 @@ static void validate_replica_set(struct checks *c, ProtobufCMessage *message, Pr
 	}
 	check_not_negative(c, FIELD(f, "replicas"), spec->replicas);
 	check_not_negative(c, FIELD(f, "minReadySeconds"), spec->minreadyseconds);
-	check_selector(c, f, spec->selector, spec->template_);
-	check_pod_template(c, FIELD(f, "template"), spec->template_);
+	check_workload_selector(c, f, spec->selector, spec->template_, "deployment");
+	check_workload_template(c, FIELD(f, "template"), spec->template_, "ReplicaSet");
 	if (old != NULL && ((AppsV1__ReplicaSet *)old)->spec != NULL)
 		check_immutable(c, FIELD(f, "selector"), spec->selector,
 				((AppsV1__ReplicaSet *)old)->spec->selector);
 }
 
+static void validate_replica_set_status(struct checks *c, ProtobufCMessage *message,
+					ProtobufCMessage *old)
+{
+	const AppsV1__ReplicaSetStatus *s = ((AppsV1__ReplicaSet *)message)->status;
+
+	if (s != NULL)
+		check_replicas_status(c, FIELD(NULL, "status"), s);
+}
+
 const struct strategy strategy_replica_set = {
 	.descriptor = &apps_v1__replica_set__descriptor,
 	.validate = validate_replica_set,
+	.validate_status = validate_replica_set_status,
 };
 
 static void validate_pod_template(struct checks *c, ProtobufCMessage *message,

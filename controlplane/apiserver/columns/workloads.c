@@ -91,6 +91,82 @@ static void replicaset_selector(struct cells *c, const void *message)
 	cell_selector(c, replicaset_spec(message)->selector, "<none>");
 }
 
+static const AppsV1__StatefulSetSpec *stateful_spec(const void *message)
+{
+	static const AppsV1__StatefulSetSpec none = APPS_V1__STATEFUL_SET_SPEC__INIT;
+	const AppsV1__StatefulSet *set = message;
+
+	return set->spec != NULL ? set->spec : &none;
+}
+
+static void stateful_ready(struct cells *c, const void *message)
+{
+	const AppsV1__StatefulSet *set = message;
+
+	cell_printf(c, "%d/%d", set->status != NULL ? set->status->readyreplicas : 0,
+		    stateful_spec(message)->replicas);
+}
+
+static void stateful_containers(struct cells *c, const void *message)
+{
+	cell_containers(c, stateful_spec(message)->template_);
+}
+
+static void stateful_images(struct cells *c, const void *message)
+{
+	cell_images(c, stateful_spec(message)->template_);
+}
+
+static const CoreV1__ReplicationControllerSpec *controller_spec(const void *message)
+{
+	static const CoreV1__ReplicationControllerSpec none =
+		CORE_V1__REPLICATION_CONTROLLER_SPEC__INIT;
+	const CoreV1__ReplicationController *rc = message;
+
+	return rc->spec != NULL ? rc->spec : &none;
+}
+
+static const CoreV1__ReplicationControllerStatus *controller_status(const void *message)
+{
+	static const CoreV1__ReplicationControllerStatus none =
+		CORE_V1__REPLICATION_CONTROLLER_STATUS__INIT;
+	const CoreV1__ReplicationController *rc = message;
+
+	return rc->status != NULL ? rc->status : &none;
+}
+
+static void controller_desired(struct cells *c, const void *message)
+{
+	cell_int(c, controller_spec(message)->replicas);
+}
+
+static void controller_current(struct cells *c, const void *message)
+{
+	cell_int(c, controller_status(message)->replicas);
+}
+
+static void controller_ready(struct cells *c, const void *message)
+{
+	cell_int(c, controller_status(message)->readyreplicas);
+}
+
+static void controller_containers(struct cells *c, const void *message)
+{
+	cell_containers(c, controller_spec(message)->template_);
+}
+
+static void controller_images(struct cells *c, const void *message)
+{
+	cell_images(c, controller_spec(message)->template_);
+}
+
+static void controller_selector(struct cells *c, const void *message)
+{
+	const CoreV1__ReplicationControllerSpec *spec = controller_spec(message);
+
+	cell_map(c, spec->selector, spec->n_selector, "<none>");
+}
+
 /* Lower case, with the API group when it is not the core group's: "deployment.apps/web". */
 static void revision_controller(struct cells *c, const void *message)
 {
@@ -174,6 +250,23 @@ static const struct column replicaset[] = {
 	{ "Images", TEXT, 1, replicaset_images, "Images of the template's containers." },
 	{ "Selector", TEXT, 1, replicaset_selector, "Which pods belong to it." },
 };
+static const struct column stateful[] = {
+	{ "Name", NAME, 0, cell_name, DESCRIBE_NAME },
+	{ "Ready", TEXT, 0, stateful_ready, "Pods that are ready, and pods wanted." },
+	{ "Age", TEXT, 0, cell_created_age, DESCRIBE_AGE },
+	{ "Containers", TEXT, 1, stateful_containers, "Names of the template's containers." },
+	{ "Images", TEXT, 1, stateful_images, "Images of the template's containers." },
+};
+static const struct column controller[] = {
+	{ "Name", NAME, 0, cell_name, DESCRIBE_NAME },
+	{ "Desired", NUMBER, 0, controller_desired, "Pods wanted." },
+	{ "Current", NUMBER, 0, controller_current, "Pods there are." },
+	{ "Ready", NUMBER, 0, controller_ready, "Pods that are ready." },
+	{ "Age", TEXT, 0, cell_created_age, DESCRIBE_AGE },
+	{ "Containers", TEXT, 1, controller_containers, "Names of the template's containers." },
+	{ "Images", TEXT, 1, controller_images, "Images of the template's containers." },
+	{ "Selector", TEXT, 1, controller_selector, "Which pods belong to it." },
+};
 static const struct column revision[] = {
 	{ "Name", NAME, 0, cell_name, DESCRIBE_NAME },
 	{ "Controller", TEXT, 0, revision_controller, "The object whose history this is." },
@@ -196,6 +289,8 @@ static const struct column scale[] = {
 const struct table_columns columns_workloads[] = {
 	COLUMNS(apps_v1__deployment, deployment),
 	COLUMNS(apps_v1__replica_set, replicaset),
+	COLUMNS(apps_v1__stateful_set, stateful),
+	COLUMNS(core_v1__replication_controller, controller),
 	COLUMNS(apps_v1__controller_revision, revision),
 	COLUMNS(core_v1__pod_template, template),
 	COLUMNS(autoscaling_v1__scale, scale),
