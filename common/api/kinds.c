@@ -256,7 +256,7 @@ const struct kind kinds_all[] = {
 		SUBRESOURCES(apps_v1_replica_set_subs)),
 	GROUP("apps", "v1", StatefulSet, "statefulset", "statefulsets", apps_v1__stateful_set,
 		.short_names = NAMES("sts"), .categories = NAMES("all"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
 		SUBRESOURCES(apps_v1_stateful_set_subs)),
 
 	GROUP("batch", "v1", CronJob, "cronjob", "cronjobs", batch_v1__cron_job,

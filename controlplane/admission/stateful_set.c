@@ -231,6 +231,7 @@ static void validate_controller_status(struct checks *c, ProtobufCMessage *messa
 
 const struct strategy strategy_replication_controller = {
 	.descriptor = &core_v1__replication_controller__descriptor,
+	.orphans = true,
 	.validate = validate_controller,
 	.validate_status = validate_controller_status,
 };

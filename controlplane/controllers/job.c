@@ -359,7 +359,7 @@ static void look(struct view *v, struct key key, const struct refusal *refusal,
 		size_t n;
 		const struct pod_facts *const *pods = view_pods_of(v, o->facts.uid, &n);
 
-		own = (struct pods){ (const struct pod_facts **)pods, n };
+		own = (struct pods){ .list = (const struct pod_facts **)pods, .n = n };
 	} else {
 		own = pods_claim(v, intents, o, &selector, &claim);
 		if (intents->count > 0)

@@ -61,8 +61,9 @@ struct pods pods_claim(struct view *v, struct intents *intents, const struct obj
 	size_t n_mine, n_there;
 	const struct pod_facts *const *mine = view_pods_of(v, owner->facts.uid, &n_mine);
 	const struct pod_facts *const *there = candidates(v, owner->namespace, selector, &n_there);
-	struct pods pods = { arena_array(v->arena, const struct pod_facts *, n_mine + n_there + 1),
-			     0 };
+	struct pods pods = {
+		.list = arena_array(v->arena, const struct pod_facts *, n_mine + n_there + 1),
+	};
 
 	if (rules == NULL)
 		rules = &plain;
@@ -78,6 +79,7 @@ struct pods pods_claim(struct view *v, struct intents *intents, const struct obj
 			continue;
 		adopt(intents, owner, there[i]->object, rules);
 		pods.list[pods.n++] = there[i];
+		pods.n_adopted++;
 	}
 	return pods;
 }

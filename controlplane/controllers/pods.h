@@ -7,6 +7,7 @@
 struct pods {
 	const struct pod_facts **list;
 	size_t n;
+	size_t n_adopted; /* The last so many were adopted just now: write them no second time. */
 };
 
 /* How adopting differs; zero: active pods that match. */

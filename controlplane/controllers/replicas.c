@@ -47,7 +47,7 @@ static struct pods family_of(struct view *v, const struct replicas *r, const str
 			memcpy(grown, family.list, family.n * sizeof(*grown));
 		if (n > 0)
 			memcpy(grown + family.n, pods, n * sizeof(*grown));
-		family = (struct pods){ grown, family.n + n };
+		family = (struct pods){ .list = grown, .n = family.n + n };
 	}
 	return family;
 }
@@ -59,7 +59,8 @@ static void delete_pods(struct view *v, struct intents *intents, const struct re
 	struct pods family = family_of(v, r, own);
 	size_t n = 0, gone;
 
-	for (size_t i = 0; i < own->n; i++)
+	/* Who was adopted just now is looked at the next time. */
+	for (size_t i = 0; i < own->n - own->n_adopted; i++)
 		if (pod_is_active(own->list[i]))
 			active[n++] = own->list[i];
 	pods_rank(v, active, n, &family);

@@ -12,6 +12,7 @@ extern const struct controller controller_cronjob;
 extern const struct controller controller_job;
 extern const struct controller controller_ttl;
 extern const struct controller controller_deployment;
+extern const struct controller controller_statefulset;
 extern const struct controller controller_endpoints;
 extern const struct controller controller_endpointslice;
 extern const struct controller controller_masters;
@@ -38,6 +39,7 @@ const struct controller *const controllers[] = {
 	&controller_cronjob,
 	&controller_job,
 	&controller_ttl,
+	&controller_statefulset,
 	&controller_endpoints,
 	&controller_endpointslice,
 	&controller_masters,
