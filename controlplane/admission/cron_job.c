@@ -76,15 +76,9 @@ static int admit(struct admission *a, const struct kind *kind, ProtobufCMessage 
 	const BatchV1__CronJob *cron = (BatchV1__CronJob *)message, *was = (BatchV1__CronJob *)old;
 	const BatchV1__CronJobSpec *spec = cron->spec;
 	const char *name = spec ? spec->timezone : NULL;
-	const BatchV1__JobSpec *job = spec && spec->jobtemplate ? spec->jobtemplate->spec : NULL;
 	const struct zone *zone;
 	struct checks c = { .arena = a->arena, .st = st };
 
-	warn_pod_spec(
-		a,
-		FIELD(FIELD(FIELD(FIELD(FIELD(NULL, "spec"), "jobTemplate"), "spec"), "template"),
-		      "spec"),
-		job && job->template_ ? job->template_->spec : NULL);
 	if (name == NULL ||
 	    (was != NULL && was->spec != NULL && text_is(was->spec->timezone, name)))
 		return 0;

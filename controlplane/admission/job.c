@@ -61,16 +61,6 @@ static void prepare(struct admission *a, ProtobufCMessage *message, ProtobufCMes
 		generate_selector(a->arena, job->metadata, job->spec);
 }
 
-static int admit(struct admission *a, const struct kind *kind, ProtobufCMessage *message,
-		 ProtobufCMessage *old, struct status *st)
-{
-	const BatchV1__JobSpec *spec = ((BatchV1__Job *)message)->spec;
-
-	warn_pod_spec(a, FIELD(FIELD(FIELD(NULL, "spec"), "template"), "spec"),
-		      spec->template_ ? spec->template_->spec : NULL);
-	return 0;
-}
-
 /* --- Policies --------------------------------------------------------------------- */
 
 static bool has_container(const CoreV1__PodSpec *spec, const char *name)
@@ -528,7 +518,6 @@ const struct strategy strategy_job = {
 	.descriptor = &batch_v1__job__descriptor,
 	.orphans = true,
 	.prepare = prepare,
-	.admit = admit,
 	.validate = validate,
 	.validate_status = validate_status,
 };
