@@ -13,20 +13,39 @@ static const char orphan[] = "orphan";
 
 /* --- Owners ------------------------------------------------------------------------------- */
 
-enum owner_state { OWNER_LIVES, OWNER_WAITS, OWNER_GONE };
+/* OWNER_STRAY: in another namespace, where no owner can be. */
+enum owner_state { OWNER_LIVES, OWNER_WAITS, OWNER_GONE, OWNER_STRAY };
 
 static enum owner_state owner_state(const struct view *v, const struct object *o,
 				    const struct owner_ref *ref)
 {
+	const struct kind *kind = kind_of_type(ref->api_version, ref->kind);
 	const struct object *owner = store_get_uid(v->store, ref->uid);
 
-	/* An owner in another namespace counts as none. */
-	if (owner == NULL ||
-	    (owner->namespace[0] != '\0' && strcmp(owner->namespace, o->namespace) != 0))
+	/* Of a kind that nobody knows nothing can be said: it is taken to live. */
+	if (kind == NULL)
+		return OWNER_LIVES;
+	if (owner != NULL && owner->namespace[0] != '\0' &&
+	    strcmp(owner->namespace, o->namespace) != 0)
+		return OWNER_STRAY;
+	/* What belongs to no namespace cannot look into one. */
+	if ((kind->flags & KIND_NAMESPACED) && o->namespace[0] == '\0')
+		return OWNER_STRAY;
+	/* The uid of something else. */
+	if (owner == NULL || strcmp(owner->kind->kind, ref->kind) != 0 ||
+	    strcmp(owner->kind->group, kind->group) != 0 || strcmp(owner->name, ref->name) != 0)
 		return OWNER_GONE;
 	if (owner->facts.deleted_ns != 0 && object_has_finalizer(owner, foreground))
 		return OWNER_WAITS;
 	return OWNER_LIVES;
+}
+
+static bool is_dead(const struct view *v, const struct object *o, const struct owner_ref *ref)
+{
+	enum owner_state state = owner_state(v, o, ref);
+
+	return state == OWNER_WAITS || state == OWNER_GONE ||
+	       (state == OWNER_STRAY && o->namespace[0] != '\0');
 }
 
 static const char *policy_of(const struct object *o)
@@ -41,12 +60,21 @@ static void drop_dead_owners(const struct view *v, const struct object *o, struc
 	ProtobufCMessage *message = changed(o, intents->arena);
 
 	for (size_t i = 0; i < o->facts.n_owners; i++)
-		if (owner_state(v, o, &o->facts.owners[i]) != OWNER_LIVES)
+		if (is_dead(v, o, &o->facts.owners[i]))
 			remove_owner(message_metadata(message), o->facts.owners[i].uid);
 	intend_update(intents, o, message);
 }
 
 static bool owns_something(const struct view *v, const struct object *o);
+
+static void tell_stray(const struct object *o, const struct owner_ref *ref, struct intents *intents)
+{
+	intend_event(intents, "garbage-collector-controller", o, "Warning",
+		     "OwnerRefInvalidNamespace",
+		     "ownerRef [%s/%s, namespace: %s, name: %s, uid: %s] does not exist in "
+		     "namespace \"%s\"",
+		     ref->api_version, ref->kind, o->namespace, ref->name, ref->uid, o->namespace);
+}
 
 /* Deleted when nobody owns it any more; only the dead references go when somebody still does. */
 static void judge(const struct view *v, const struct object *o, struct intents *intents)
@@ -58,9 +86,13 @@ static void judge(const struct view *v, const struct object *o, struct intents *
 	for (size_t i = 0; i < o->facts.n_owners; i++) {
 		enum owner_state state = owner_state(v, o, &o->facts.owners[i]);
 
-		lives += state == OWNER_LIVES;
+		if (state == OWNER_STRAY)
+			tell_stray(o, &o->facts.owners[i], intents);
+		/* Within a namespace a stray owner is none; outside of all it is not known. */
+		lives += state == OWNER_LIVES ||
+			 (state == OWNER_STRAY && o->namespace[0] == '\0');
 		waits += state == OWNER_WAITS;
-		gone += state == OWNER_GONE;
+		gone += state == OWNER_GONE || (state == OWNER_STRAY && o->namespace[0] != '\0');
 	}
 	if (lives > 0 && gone + waits > 0)
 		drop_dead_owners(v, o, intents);

@@ -55,8 +55,11 @@ static void ensure_root_ca(struct view *v, const char *namespace, struct intents
 	const char *has =
 		string_map_get((struct string_entry *const *)to->data, to->n_data, "ca.crt");
 
-	if (wanted == NULL || (has != NULL && strcmp(has, wanted) == 0))
+	if (wanted == NULL || (has != NULL && strcmp(has, wanted) == 0 && to->n_data == 1))
 		return;
+	/* This, and nothing else. */
+	to->n_data = 0;
+	to->data = NULL;
 	string_map_set(to, "data", "ca.crt", wanted, intents->arena);
 	if (there != NULL)
 		intend_update(intents, there, &to->base);
@@ -67,9 +70,34 @@ static void ensure_root_ca(struct view *v, const char *namespace, struct intents
 /* --- The end of a namespace --------------------------------------------------------- */
 
 struct remains {
+	struct arena *arena;
 	size_t objects, with_finalizers;
 	struct buf kinds; /* "pods. has 2 resource instances" and so on. */
+	struct held {
+		const char *finalizer;
+		size_t objects;
+	} **finalizers; /* By name. */
+	size_t n_finalizers;
 };
+
+/* How many objects each finalizer holds. */
+static void count_finalizer(struct remains *r, const char *finalizer)
+{
+	size_t i = 0;
+
+	while (i < r->n_finalizers && strcmp(r->finalizers[i]->finalizer, finalizer) < 0)
+		i++;
+	if (i == r->n_finalizers || strcmp(r->finalizers[i]->finalizer, finalizer) != 0) {
+		struct held *held = arena_new(r->arena, struct held);
+
+		held->finalizer = finalizer;
+		make_append(r->arena, r, finalizers, held);
+		memmove(&r->finalizers[i + 1], &r->finalizers[i],
+			(r->n_finalizers - 1 - i) * sizeof(*r->finalizers));
+		r->finalizers[i] = held;
+	}
+	r->finalizers[i]->objects++;
+}
 
 /* Pods first: what they use may go when they are gone. */
 static void empty_kind(struct view *v, const struct kind *kind, const char *namespace,
@@ -80,6 +108,8 @@ static void empty_kind(struct view *v, const struct kind *kind, const char *name
 
 	for (size_t i = 0; i < n; i++) {
 		held += list[i]->facts.n_finalizers > 0;
+		for (size_t k = 0; k < list[i]->facts.n_finalizers; k++)
+			count_finalizer(r, list[i]->facts.finalizers[k]);
 		if (list[i]->facts.deleted_ns == 0 && intents->count < BATCH_MAX)
 			intend_delete(intents, list[i], -1, "Background");
 	}
@@ -119,6 +149,38 @@ static void set_condition(struct view *v, CoreV1__NamespaceStatus *s, CoreV1__Na
 	make_append(v->arena, s, conditions, c);
 }
 
+static const char *print_finalizers(const struct remains *r)
+{
+	const char *text = "Some content in the namespace has finalizers remaining: ";
+
+	for (size_t i = 0; i < r->n_finalizers; i++)
+		text = arena_printf(r->arena, "%s%s%s in %zu resource instances", text,
+				    i > 0 ? ", " : "", r->finalizers[i]->finalizer,
+				    r->finalizers[i]->objects);
+	return text;
+}
+
+/* What could go wrong elsewhere and cannot here: all kinds are known, and deleting an object is
+ * refused to nobody. */
+static void report_ways(struct view *v, CoreV1__NamespaceStatus *s)
+{
+	static const struct {
+		const char *type, *reason, *message;
+	} ways[] = {
+		{ "NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered",
+		  "All resources successfully discovered" },
+		{ "NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions",
+		  "All legacy kube types successfully parsed" },
+		{ "NamespaceDeletionContentFailure", "ContentDeleted",
+		  "All content successfully deleted, may be waiting on finalization" },
+	};
+
+	for (size_t i = 0; i < array_size(ways); i++)
+		set_condition(v, s,
+			      make_condition(v, ways[i].type, false, ways[i].reason,
+					     ways[i].message));
+}
+
 static void report_remains(struct view *v, const struct object *ns, const struct remains *r,
 			   const char *kinds, struct intents *intents)
 {
@@ -129,6 +191,7 @@ static void report_remains(struct view *v, const struct object *ns, const struct
 		message->status =
 			make(v->arena, CoreV1__NamespaceStatus, core_v1__namespace_status);
 	message->status->phase = arena_strdup(v->arena, "Terminating");
+	report_ways(v, message->status);
 	set_condition(
 		v, message->status,
 		make_condition(v, "NamespaceContentRemaining", r->objects > 0,
@@ -142,7 +205,7 @@ static void report_remains(struct view *v, const struct object *ns, const struct
 			       r->with_finalizers ? "SomeFinalizersRemain"
 						  : "ContentHasNoFinalizers",
 			       r->with_finalizers
-				       ? "Some content in the namespace has finalizers remaining"
+				       ? print_finalizers(r)
 				       : "All content-preserving finalizers finished"));
 	if (!message_equal(message->status, before->status))
 		intend_update_status(intents, ns, &message->base);
@@ -164,7 +227,7 @@ static void finalize(struct view *v, const struct object *ns, struct intents *in
 
 static void empty(struct view *v, const struct object *ns, struct intents *intents)
 {
-	struct remains r = { 0 };
+	struct remains r = { .arena = v->arena };
 	const struct kind *pods = kind_named("", "Pod");
 
 	empty_kind(v, pods, ns->name, intents, &r);

@@ -80,6 +80,25 @@ static const struct {
 	  "a",
 	  "Foreground",
 	  "bd" },
+	{ "foreground takes a tree",
+	  { { "a", "", 0 }, { "b", "a", 1 }, { "c", "a", 1 }, { "d", "b c", 1 } },
+	  "a",
+	  "Foreground",
+	  "" },
+	{ "one that lives keeps what two own",
+	  { { "a", "", 0 }, { "b", "a", 1 }, { "d", "", 0 }, { "c", "b d", 1 } },
+	  "a",
+	  NULL,
+	  "cd" },
+	{ "orphans of a chain keep theirs",
+	  { { "a", "", 0 }, { "b", "a", 1 }, { "c", "b", 1 } },
+	  "a",
+	  "Orphan",
+	  "bc" },
+	{ "a circle of three", { { "a", "c", 1 }, { "b", "a", 1 }, { "c", "b", 1 } }, "a",
+	  "Foreground", "" },
+	{ "a circle in the background", { { "a", "b", 0 }, { "b", "a", 0 } }, "a", NULL, "" },
+	{ "it owns itself", { { "a", "a", 1 } }, "a", "Foreground", "" },
 	{ "a circle is cut", { { "a", "b", 1 }, { "b", "a", 1 } }, "a", "Foreground", "" },
 };
 
@@ -100,6 +119,70 @@ static void owners_and_dependents(void **state)
 		if (strcmp(left(&w), cases[i].left) != 0)
 			fail_msg("%s: left \"%s\", wanted \"%s\"", cases[i].name, left(&w),
 				 cases[i].left);
+	}
+}
+
+/* One dependent, its only owner, and what becomes of it. */
+static const struct {
+	const char *name, *owner, *dependent;
+	bool stays, told;
+} strangers[] = {
+	{ "an owner in another namespace is none",
+	  "{'kind':'ConfigMap','metadata':{'name':'o','namespace':'other'}}",
+	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
+	  "'apiVersion':'v1','kind':'ConfigMap','name':'o','uid':'uid-o'}]}}",
+	  false, true },
+	{ "an owner of the cluster is one everywhere", "{'kind':'Node','metadata':{'name':'o'}}",
+	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
+	  "'apiVersion':'v1','kind':'Node','name':'o','uid':'uid-o'}]}}",
+	  true, false },
+	{ "the uid of another name", "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
+				     "'default'}}",
+	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
+	  "'apiVersion':'v1','kind':'ConfigMap','name':'x','uid':'uid-o'}]}}",
+	  false, false },
+	{ "the uid of another kind", "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
+				     "'default'}}",
+	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
+	  "'apiVersion':'v1','kind':'Secret','name':'o','uid':'uid-o'}]}}",
+	  false, false },
+	{ "another uid of the same name", "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
+					  "'default'}}",
+	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
+	  "'apiVersion':'v1','kind':'ConfigMap','name':'o','uid':'uid-before'}]}}",
+	  false, false },
+	{ "a kind that nobody knows", "{'kind':'Node','metadata':{'name':'unused'}}",
+	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
+	  "'apiVersion':'example.com/v1','kind':'Widget','name':'o','uid':'uid-o'}]}}",
+	  true, false },
+	{ "what is in no namespace looks into none",
+	  "{'kind':'ConfigMap','metadata':{'name':'o','namespace':'default'}}",
+	  "{'kind':'Node','metadata':{'name':'d','ownerReferences':[{'apiVersion':'v1','kind':"
+	  "'ConfigMap','name':'gone','uid':'uid-gone'}]}}",
+	  true, true },
+};
+
+extern const struct controller controller_garbage;
+
+static void owners_that_are_none(void **state)
+{
+	for (size_t i = 0; i < array_size(strangers); i++) {
+		auto_with(world_fini) struct world w = { 0 };
+		bool node = strstr(strangers[i].dependent, "'kind':'Node'") ==
+			    strangers[i].dependent + 1;
+		const char *told;
+
+		setup(&w);
+		world_put(&w, "{'kind':'Namespace','metadata':{'name':'other'}}");
+		world_put(&w, strangers[i].owner);
+		world_put(&w, strangers[i].dependent);
+		told = world_reconcile(&w, &controller_garbage, "", "uid-d", true);
+		if ((strstr(told, "OwnerRefInvalidNamespace") != NULL) != strangers[i].told)
+			fail_msg("%s: %s", strangers[i].name, told);
+		if ((strstr(told, "delete ") == NULL) != strangers[i].stays)
+			fail_msg("%s: %s", strangers[i].name, told);
+		assert_non_null(world_get(&w, node ? "nodes" : "configmaps",
+					  node ? "" : "default", "d"));
 	}
 }
 
@@ -148,6 +231,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(owners_and_dependents),
+		cmocka_unit_test(owners_that_are_none),
 		cmocka_unit_test(foreground_waits),
 		cmocka_unit_test(a_deployment_takes_its_pods_along),
 	};

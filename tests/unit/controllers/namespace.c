@@ -35,6 +35,14 @@ static void a_new_one_is_furnished(void **state)
 	assert_non_null(
 		strstr(world_print(&w, world_get(&w, "configmaps", "n", "kube-root-ca.crt")),
 		       "\"ca.crt\":\"PEM\""));
+	/* What somebody added goes. */
+	world_update(&w,
+		     "{'kind':'ConfigMap','metadata':{'name':'kube-root-ca.crt','namespace':'n'},"
+		     "'data':{'ca.crt':'PEM','mine':'too'}}",
+		     "", NULL);
+	world_settle(&w);
+	assert_null(strstr(world_print(&w, world_get(&w, "configmaps", "n", "kube-root-ca.crt")),
+			   "mine"));
 	/* What somebody took away or changed comes back. */
 	world_update(&w,
 		     "{'kind':'ConfigMap','metadata':{'name':'kube-root-ca.crt','namespace':'n'},"
@@ -44,6 +52,14 @@ static void a_new_one_is_furnished(void **state)
 	assert_string_equal(world_reconcile(&w, &controller_namespace, "", "n", true),
 			    "create serviceaccounts n/default\n"
 			    "update configmaps n/kube-root-ca.crt\n");
+}
+
+static void says(struct world *w, const char *part)
+{
+	char *text = world_print(w, world_get(w, "namespaces", "", "n"));
+
+	if (strstr(text, world_json(w, part)) == NULL)
+		fail_msg("no %s in %s", part, text);
 }
 
 static void the_end_empties_it(void **state)
@@ -76,8 +92,15 @@ static void the_end_empties_it(void **state)
 	/* The pod is given its time, the finalizer is respected. */
 	assert_non_null(world_get(&w, "pods", "n", "p"));
 	assert_null(world_get(&w, "serviceaccounts", "n", "default"));
-	assert_non_null(strstr(world_print(&w, world_get(&w, "namespaces", "", "n")),
-			       "SomeFinalizersRemain"));
+	says(&w, "{'type':'NamespaceDeletionDiscoveryFailure','status':'False',");
+	says(&w, "{'type':'NamespaceDeletionGroupVersionParsingFailure','status':'False',");
+	says(&w, "{'type':'NamespaceDeletionContentFailure','status':'False',");
+	says(&w, "{'type':'NamespaceContentRemaining','status':'True',");
+	says(&w, "'reason':'SomeResourcesRemain','message':'Some resources are remaining: pods. has "
+		 "1 resource instances, configmaps. has 1 resource instances'");
+	says(&w, "{'type':'NamespaceFinalizersRemaining','status':'True',");
+	says(&w, "'reason':'SomeFinalizersRemain','message':'Some content in the namespace has "
+		 "finalizers remaining: example.com/x in 1 resource instances'");
 	world_delete(&w, "pods", "n", "p", 0, NULL);
 	world_update(&w, "{'kind':'ConfigMap','metadata':{'name':'c','namespace':'n'}}", "", NULL);
 	world_settle(&w);
