@@ -107,7 +107,7 @@ static const struct kind_subresource core_v1_service_subs[] = {
 	SUB("status", "", "v1", "Service", core_v1__service, CHANGE, true),
 };
 static const struct kind_subresource apps_v1_daemon_set_subs[] = {
-	SUB("status", "apps", "v1", "DaemonSet", apps_v1__daemon_set, CHANGE, false),
+	SUB("status", "apps", "v1", "DaemonSet", apps_v1__daemon_set, CHANGE, true),
 };
 static const struct kind_subresource apps_v1_deployment_subs[] = {
 	SUB("scale", "autoscaling", "v1", "Scale", autoscaling_v1__scale, CHANGE, true),
@@ -244,7 +244,7 @@ const struct kind kinds_all[] = {
 		.verbs = ALL, .flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT),
 	GROUP("apps", "v1", DaemonSet, "daemonset", "daemonsets", apps_v1__daemon_set,
 		.short_names = NAMES("ds"), .categories = NAMES("all"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
 		SUBRESOURCES(apps_v1_daemon_set_subs)),
 	GROUP("apps", "v1", Deployment, "deployment", "deployments", apps_v1__deployment,
 		.short_names = NAMES("deploy"), .categories = NAMES("all"), .verbs = ALL,

@@ -45,6 +45,7 @@ static const struct strategy *const strategies[] = {
 	&strategy_certificate_request,
 	&strategy_controller_revision,
 	&strategy_cron_job,
+	&strategy_daemon_set,
 	&strategy_job,
 	&strategy_persistent_volume,
 	&strategy_persistent_volume_claim,

@@ -37,7 +37,7 @@ extern const struct strategy strategy_pod, strategy_service, strategy_namespace,
 	strategy_config_map, strategy_secret, strategy_endpoints, strategy_endpoint_slice,
 	strategy_deployment, strategy_replica_set, strategy_event, strategy_lease,
 	strategy_service_account, strategy_pod_template, strategy_priority_class,
-	strategy_certificate_request, strategy_controller_revision, strategy_cron_job, strategy_job,
+	strategy_certificate_request, strategy_controller_revision, strategy_cron_job, strategy_daemon_set, strategy_job,
 	strategy_ingress, strategy_ingress_class, strategy_network_policy,
 	strategy_persistent_volume, strategy_persistent_volume_claim, strategy_storage_class,
 	strategy_stateful_set, strategy_replication_controller;

@@ -9,6 +9,7 @@ extern const struct controller controller_namespace;
 extern const struct controller controller_replicaset;
 extern const struct controller controller_replicationcontroller;
 extern const struct controller controller_cronjob;
+extern const struct controller controller_daemonset;
 extern const struct controller controller_job;
 extern const struct controller controller_ttl;
 extern const struct controller controller_deployment;
@@ -37,6 +38,7 @@ const struct controller *const controllers[] = {
 	&controller_replicationcontroller,
 	&controller_deployment,
 	&controller_cronjob,
+	&controller_daemonset,
 	&controller_job,
 	&controller_ttl,
 	&controller_statefulset,

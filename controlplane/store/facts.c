@@ -45,9 +45,17 @@ enum {
 	POD_NODE_NAME = 10,
 	POD_HOST_NETWORK = 11,
 	POD_SCHEDULER = 19,
+	POD_AFFINITY = 18,
 	POD_INIT_CONTAINERS = 20,
 	POD_PRIORITY = 25,
 	POD_OVERHEAD = 32,
+	AFFINITY_NODE = 1,
+	NODE_AFFINITY_REQUIRED = 1,
+	SELECTOR_TERMS = 1,
+	TERM_FIELDS = 2,
+	FIELD_KEY = 1,
+	FIELD_OPERATOR = 2,
+	FIELD_VALUES = 3,
 
 	VOLUME_NAME = 1,
 	VOLUME_SOURCE = 2,
@@ -473,6 +481,22 @@ static int64_t read_finished(struct bytes container_status)
 	return terminated.len > 0 ? read_time(wire_find(terminated, TERMINATED_FINISHED)) : 0;
 }
 
+/* The node that the required node affinity, one term with one field, names. */
+static struct bytes read_pin(struct bytes spec)
+{
+	struct bytes required = wire_find(
+		wire_find(wire_find(spec, POD_AFFINITY), AFFINITY_NODE), NODE_AFFINITY_REQUIRED);
+	struct bytes term = wire_find(required, SELECTOR_TERMS);
+	struct bytes field = wire_find(term, TERM_FIELDS);
+
+	if (wire_count(required, SELECTOR_TERMS) != 1 || wire_count(term, TERM_FIELDS) != 1 ||
+	    wire_count(field, FIELD_VALUES) != 1 ||
+	    !bytes_are(wire_find(field, FIELD_KEY), "metadata.name") ||
+	    !bytes_are(wire_find(field, FIELD_OPERATOR), "In"))
+		return (struct bytes){ 0 };
+	return wire_find(field, FIELD_VALUES);
+}
+
 static void read_pod_spec(struct pen *pen, struct bytes spec, struct pod_facts *pod)
 {
 	struct amounts asked = pod_requests(spec);
@@ -487,6 +511,7 @@ static void read_pod_spec(struct pen *pen, struct bytes spec, struct pod_facts *
 	}
 	pod->node_name = pen_str(pen, wire_find(spec, POD_NODE_NAME));
 	pod->scheduled = wire_find(spec, POD_NODE_NAME).len > 0;
+	pod->pinned_to = pod->scheduled ? "" : pen_str(pen, read_pin(spec));
 	pod->scheduler_name = pen_str(pen, wire_find(spec, POD_SCHEDULER));
 	pod->cpu_milli = asked.cpu_milli;
 	pod->memory_bytes = asked.memory_bytes;

@@ -45,6 +45,9 @@ enum pod_phase { PHASE_PENDING, PHASE_RUNNING, PHASE_SUCCEEDED, PHASE_FAILED, PH
 struct pod_facts {
 	const struct object *object; /* The pod itself. */
 	const char *node_name;       /* "" while unassigned. */
+	/* Of an unassigned pod: the only node it may go to, which its affinity names (pods of
+	 * DaemonSets); "": none in particular. */
+	const char *pinned_to;
 	const char *ip;              /* "" while it has none. */
 	const char *scheduler_name;
 	enum pod_phase phase;

@@ -1,8 +1,9 @@
-/* Rows of what runs to its end: Jobs and CronJobs. */
+/* Rows of what runs to its end (Jobs and CronJobs) or everywhere (DaemonSets). */
 #include <string.h>
 
 #include "controlplane/apiserver/age.h"
 #include "controlplane/apiserver/columns/cells.h"
+#include "proto/k8s/apps_v1.pb-c.h"
 #include "proto/k8s/batch_v1.pb-c.h"
 
 static const BatchV1__JobSpec no_job = BATCH_V1__JOB_SPEC__INIT;
@@ -143,7 +144,81 @@ static void cron_selector(struct cells *c, const void *message)
 	cell_selector(c, cron_template(message)->selector, "<none>");
 }
 
+static const AppsV1__DaemonSetSpec no_daemon = APPS_V1__DAEMON_SET_SPEC__INIT;
+static const AppsV1__DaemonSetStatus no_daemon_status = APPS_V1__DAEMON_SET_STATUS__INIT;
+
+static const AppsV1__DaemonSetSpec *daemon_spec(const AppsV1__DaemonSet *d)
+{
+	return d->spec != NULL ? d->spec : &no_daemon;
+}
+
+static const AppsV1__DaemonSetStatus *daemon_status(const AppsV1__DaemonSet *d)
+{
+	return d->status != NULL ? d->status : &no_daemon_status;
+}
+
+static void daemon_desired(struct cells *c, const void *message)
+{
+	cell_int(c, daemon_status(message)->desirednumberscheduled);
+}
+
+static void daemon_current(struct cells *c, const void *message)
+{
+	cell_int(c, daemon_status(message)->currentnumberscheduled);
+}
+
+static void daemon_ready(struct cells *c, const void *message)
+{
+	cell_int(c, daemon_status(message)->numberready);
+}
+
+static void daemon_updated(struct cells *c, const void *message)
+{
+	cell_int(c, daemon_status(message)->updatednumberscheduled);
+}
+
+static void daemon_available(struct cells *c, const void *message)
+{
+	cell_int(c, daemon_status(message)->numberavailable);
+}
+
+static void daemon_node_selector(struct cells *c, const void *message)
+{
+	const CoreV1__PodTemplateSpec *t = daemon_spec(message)->template_;
+	const CoreV1__PodSpec *spec = t != NULL ? t->spec : NULL;
+
+	cell_map(c, spec ? spec->nodeselector : NULL, spec ? spec->n_nodeselector : 0, "<none>");
+}
+
+static void daemon_containers(struct cells *c, const void *message)
+{
+	cell_containers(c, daemon_spec(message)->template_);
+}
+
+static void daemon_images(struct cells *c, const void *message)
+{
+	cell_images(c, daemon_spec(message)->template_);
+}
+
+static void daemon_selector(struct cells *c, const void *message)
+{
+	cell_selector(c, daemon_spec(message)->selector, "<none>");
+}
+
 /* clang-format off */
+static const struct column daemon_set[] = {
+	{ "Name", NAME, 0, cell_name, DESCRIBE_NAME },
+	{ "Desired", NUMBER, 0, daemon_desired, "Nodes that should run its pod." },
+	{ "Current", NUMBER, 0, daemon_current, "Those of them that have one." },
+	{ "Ready", NUMBER, 0, daemon_ready, "Those whose pod is ready." },
+	{ "Up-to-date", NUMBER, 0, daemon_updated, "Those whose pod is of the newest template." },
+	{ "Available", NUMBER, 0, daemon_available, "Those whose pod has been ready for minReadySeconds." },
+	{ "Node Selector", TEXT, 0, daemon_node_selector, "Labels of nodes that it runs on." },
+	{ "Age", TEXT, 0, cell_created_age, DESCRIBE_AGE },
+	{ "Containers", TEXT, 1, daemon_containers, "Names of the template's containers." },
+	{ "Images", TEXT, 1, daemon_images, "Images of the template's containers." },
+	{ "Selector", TEXT, 1, daemon_selector, "Which pods belong to it." },
+};
 static const struct column job[] = {
 	{ "Name", NAME, 0, cell_name, DESCRIBE_NAME },
 	{ "Status", TEXT, 0, job_status, "How far it is." },
@@ -168,6 +243,7 @@ static const struct column cron_job[] = {
 };
 
 const struct table_columns columns_batch[] = {
+	COLUMNS(apps_v1__daemon_set, daemon_set),
 	COLUMNS(batch_v1__job, job),
 	COLUMNS(batch_v1__cron_job, cron_job),
 };
