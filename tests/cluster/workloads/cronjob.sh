@@ -18,13 +18,14 @@ check "one that is" kubectl patch cronjob minutely -p '{"spec":{"timeZone":"Asia
 long=$(printf 'x%.0s' $(seq 53))
 check "a name that is too long" contains "$(kubectl create cronjob "$long" --image=x --schedule='@daily' 2>&1)" "must be no more than 52 characters"
 check "a schedule of names" kubectl create cronjob named --image="$image" --schedule='@monthly' -- true
-check "one that starts every other second" kubectl apply -f - <<END
+every() { # NAME POLICY: due every other second; Jobs are named after minutes, so each minute has one.
+	kubectl apply -f - <<END
 apiVersion: batch/v1
 kind: CronJob
-metadata: {name: often}
+metadata: {name: $1}
 spec:
   schedule: "@every 2s"
-  concurrencyPolicy: Forbid
+  concurrencyPolicy: $2
   jobTemplate:
     spec:
       template:
@@ -33,18 +34,23 @@ spec:
           terminationGracePeriodSeconds: 1
           containers: [{name: c, image: $image, command: [sleep, "600"]}]
 END
-check "starts a Job" wait_for 20 some_of often 1
-check "and says so" wait_for 10 ready often 'active[0].name'
-forbidden() { kubectl get events --field-selector reason=JobAlreadyActive -o name | grep -q .; }
-check "but no second one beside it" wait_for 20 forbidden
-check "really" equals "$(jobs_of often | wc -l)" 1
-check "with Replace" kubectl patch cronjob often -p '{"spec":{"concurrencyPolicy":"Replace"}}'
-replaced() { kubectl get events --field-selector reason=SuccessfulDelete -o name | grep -q cronjob\\\|often && [ "$(jobs_of often | wc -l)" = 1 ]; }
-check "the new one takes its place" wait_for 90 replaced
-check "suspended it" kubectl patch cronjob often -p '{"spec":{"suspend":true}}'
-check "and deleted" kubectl delete cronjob often
-gone() { [ -z "$(jobs_of often)" ]; }
-check "it takes its Jobs along" wait_for 20 gone
+}
+check "one that waits for its Job" every waits Forbid
+check "and one that replaces it" every replaces Replace
+check "both start a Job" wait_for 20 some_of waits 1
+check "and note it" wait_for 10 ready waits 'active[0].name'
+wait_for 20 some_of replaces 1
+first=$(jobs_of replaces)
+told() { kubectl get events --field-selector "reason=$1,involvedObject.name=$2" -o name | grep -q .; }
+check "in the next minute one is forbidden" wait_for 70 told JobAlreadyActive waits
+check "and there is no second one" equals "$(jobs_of waits | wc -l)" 1
+check "the other is replaced" wait_for 20 told SuccessfulDelete replaces
+other() { [ "$(jobs_of replaces | wc -l)" = 1 ] && [ "$(jobs_of replaces)" != "$first" ]; }
+check "by a new one" wait_for 20 other
+check "suspended" kubectl patch cronjob replaces -p '{"spec":{"suspend":true}}'
+check "and deleted" kubectl delete cronjob waits replaces
+gone() { [ -z "$(jobs_of waits)$(jobs_of replaces)" ]; }
+check "they take their Jobs along" wait_for 20 gone
 
 check "a Job by hand" kubectl create job --from=cronjob/named by-hand
 check "runs" kubectl wait --for=condition=Complete job/by-hand --timeout=30s
