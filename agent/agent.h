@@ -27,7 +27,7 @@ struct agent {
 	struct io_loop io;
 	struct conf conf;
 	const char *node, *dir, *address;
-	char *shim_path, *pull_path;
+	char *shim_path, *pull_path, *local_path_dir;
 	struct machine machine;
 	struct cgroups cgroups;
 	struct node_facts facts;

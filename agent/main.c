@@ -177,6 +177,7 @@ static int open_pods(struct agent *a, struct status *st)
 		.address = a->address,
 		.cpu_milli = a->machine.cpu_milli,
 		.memory_bytes = machine_allocatable_memory(&a->machine),
+		.local_path_dir = a->local_path_dir,
 		.resolv_conf = conf_get(&a->conf, "resolv_conf", "/etc/resolv.conf") };
 	a->limits = (struct host_limits){ .caps = caps_of_this_process(),
 		.oom_score_adj = read_own_oom_score(),
@@ -268,6 +269,7 @@ static int start(struct agent *a, const struct options *o, struct status *st)
 	if (rc < 0)
 		return rc;
 	objects_dir = xasprintf("%s/objects", a->dir);
+	a->local_path_dir = xasprintf("%s/local-path", a->dir);
 	machine_read(&a->machine, a->dir);
 	rc = cgroups_open(&a->cgroups, conf_get(&a->conf, "cgroup_parent", "/kubepods"), st);
 	if (rc == 0 && o->cleanup)

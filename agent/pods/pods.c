@@ -182,11 +182,14 @@ static bool refers_to(const struct pod *pod, const struct held_object *object)
 
 void pods_object_changed(struct pods *pods, const struct held_object *object)
 {
-	if (strcmp(object->resource, "configmaps") != 0 && strcmp(object->resource, "secrets") != 0)
+	bool storage = strcmp(object->resource, "persistentvolumes") == 0 ||
+		strcmp(object->resource, "persistentvolumeclaims") == 0;
+
+	if (!storage && strcmp(object->resource, "configmaps") != 0 && strcmp(object->resource, "secrets") != 0)
 		return;
 	list_for_each(pod, &pods->list, struct pod, link) {
 		/* A pod that waits for it may find it now. */
-		if (strcmp(pod->namespace, object->namespace) == 0 && !pod->sandbox)
+		if ((storage || strcmp(pod->namespace, object->namespace) == 0) && !pod->sandbox)
 			pod->sandbox_not_before_ns = 0;
 		for (size_t i = 0; i < pod->n_containers; i++) {
 			struct container *c = &pod->containers[i];
@@ -194,7 +197,7 @@ void pods_object_changed(struct pods *pods, const struct held_object *object)
 			if (c->waiting_reason && strcmp(c->waiting_reason, "CreateContainerConfigError") == 0)
 				c->facts.not_before_ns = 0;
 		}
-		if (refers_to(pod, object))
+		if (!storage && refers_to(pod, object))
 			pod->refresh_due = true;
 		pod_tick(pod);
 	}

@@ -20,6 +20,7 @@
 #include "agent/volumes/etc_files.h"
 #include "agent/volumes/fields.h"
 #include "agent/volumes/volumes.h"
+#include "common/api/fields.h"
 #include "common/api/make.h"
 #include "common/api/pack.h"
 #include "common/base/alloc.h"
@@ -86,10 +87,31 @@ static void add_of_container(struct work *w, const CoreV1__Container *c)
 	}
 }
 
-static void add_of_volume(struct work *w, const CoreV1__VolumeSource *s)
+/* The claim and the volume it is bound to. */
+static void add_claim(struct work *w, const char *name)
+{
+	const struct held_object *claim =
+		objects_find(w->pods->options.objects, "persistentvolumeclaims", w->pod->namespace, name);
+	const char *volume = "";
+	struct held_object *found;
+
+	add_named(w, "persistentvolumeclaims", name);
+	if (claim != NULL)
+		field_text(&core_v1__persistent_volume_claim__descriptor, claim->packed, "spec.volumeName", &w->arena,
+			&volume);
+	found = *volume ? objects_find(w->pods->options.objects, "persistentvolumes", "", volume) : NULL;
+	if (found != NULL)
+		object_list_add(&w->objects, found);
+}
+
+static void add_of_volume(struct work *w, const char *name, const CoreV1__VolumeSource *s)
 {
 	if (s == NULL)
 		return;
+	if (s->persistentvolumeclaim)
+		add_claim(w, text_of(s->persistentvolumeclaim->claimname));
+	if (s->ephemeral)
+		add_claim(w, arena_printf(&w->arena, "%s-%s", w->pod->name, text_of(name)));
 	if (s->configmap)
 		add_reference(w, "configmaps", s->configmap->localobjectreference);
 	if (s->secret)
@@ -112,12 +134,38 @@ static void collect_objects(struct work *w)
 	for (size_t i = 0; i < w->pod->n_containers; i++)
 		add_of_container(w, w->pod->containers[i].spec);
 	for (size_t i = 0; i < spec->n_volumes; i++)
-		add_of_volume(w, spec->volumes[i]->volumesource);
+		add_of_volume(w, spec->volumes[i]->name, spec->volumes[i]->volumesource);
 	for (struct held_object *o = objects_first(w->pods->options.objects); o; o = objects_next(o)) {
 		if (strcmp(o->resource, "services") == 0 &&
 			(strcmp(o->namespace, w->pod->namespace) == 0 || strcmp(o->namespace, "default") == 0))
 			object_list_add(&w->objects, o);
 	}
+}
+
+/* Claims that other pods hold: those with a sandbox, or about to have one. */
+static void collect_contested(struct work *w)
+{
+	const char **names = NULL;
+	size_t n = 0, cap = 0;
+
+	list_for_each(other, &w->pods->list, struct pod, link) {
+		const CoreV1__PodSpec *spec = other->message->spec;
+
+		if (other == w->pod || other->released || !(other->sandbox || other->busy) ||
+			strcmp(other->namespace, w->pod->namespace) != 0)
+			continue;
+		for (size_t i = 0; i < spec->n_volumes; i++) {
+			const CoreV1__VolumeSource *s = spec->volumes[i]->volumesource;
+
+			if (s == NULL || s->persistentvolumeclaim == NULL)
+				continue;
+			array_grow(names, n, cap);
+			names[n++] = arena_strdup(&w->arena, text_of(s->persistentvolumeclaim->claimname));
+		}
+	}
+	w->view.contested = arena_memdup(&w->arena, names, n * sizeof(*names));
+	w->view.n_contested = n;
+	free(names);
 }
 
 static struct work *work_create(struct pod *pod)
@@ -346,6 +394,7 @@ void work_sandbox(struct pod *pod)
 	struct work *w = work_create(pod);
 
 	w->dirt = pod->dirt;
+	collect_contested(w);
 	start(w, run_sandbox, after_sandbox);
 }
 

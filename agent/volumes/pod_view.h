@@ -15,6 +15,7 @@ struct node_facts {
 	const char *cluster_domain;      /* cluster.local */
 	const char *dns_address;         /* Of the cluster's DNS; "" when there is none. */
 	const char *resolv_conf;         /* The host's, /etc/resolv.conf. */
+	const char *local_path_dir;      /* Of volumes that are folders of this node. */
 };
 
 struct pod_token {
@@ -31,5 +32,8 @@ struct pod_view {
 	const char *ip;  /* "" while it has none. */
 	const struct pod_token *tokens;
 	size_t n_tokens;
+	/* Claims that other pods of this node use. */
+	const char *const *contested;
+	size_t n_contested;
 	struct arena *arena;
 };

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "agent/runtime/dir_remove.h"
+#include "agent/volumes/claims.h"
+#include "agent/volumes/host_path.h"
 #include "agent/volumes/payload.h"
 #include "common/api/quantity.h"
 #include "common/base/alloc.h"
@@ -79,64 +81,6 @@ static int setup_empty_dir(const struct pod_view *view, const char *path,
 	return rc < 0 ? status_set(st, rc, "cannot prepare %s: %s", path, strerror(-rc)) : 0;
 }
 
-static int make_all_dirs(const char *path, mode_t mode)
-{
-	autofree char *copy = xstrdup(path);
-
-	for (char *p = copy + 1;; p++) {
-		if (*p != '/' && *p != '\0')
-			continue;
-		char saved = *p;
-
-		*p = '\0';
-		if (mkdir(copy, mode) < 0 && errno != EEXIST)
-			return -errno;
-		*p = saved;
-		if (saved == '\0')
-			return 0;
-	}
-}
-
-static int check_host_path(const CoreV1__HostPathVolumeSource *h, struct status *st)
-{
-	const char *path = h->path ? h->path : "", *type = h->type ? h->type : "";
-	static const struct {
-		const char *type;
-		mode_t format;
-	} checks[] = { { "Directory", S_IFDIR }, { "File", S_IFREG }, { "Socket", S_IFSOCK },
-		{ "CharDevice", S_IFCHR }, { "BlockDevice", S_IFBLK }, { "DirectoryOrCreate", S_IFDIR },
-		{ "FileOrCreate", S_IFREG } };
-	struct stat s;
-
-	if (*path != '/' || strstr(path, "..") != NULL)
-		return status_set(st, -EINVAL, "hostPath.path \"%s\" is not an absolute path without \"..\"", path);
-	if (strcmp(type, "DirectoryOrCreate") == 0) {
-		int rc = make_all_dirs(path, 0755);
-
-		if (rc < 0)
-			return status_set(st, rc, "hostPath: cannot make %s: %s", path, strerror(-rc));
-	} else if (strcmp(type, "FileOrCreate") == 0) {
-		int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-
-		if (fd < 0)
-			return status_set(st, -errno, "hostPath: cannot make %s: %s", path, strerror(errno));
-		close(fd);
-	} else if (*type == '\0') {
-		/* No check; a missing directory is made as Docker did. */
-		if (stat(path, &s) < 0 && errno == ENOENT)
-			make_all_dirs(path, 0755);
-		return 0;
-	}
-	for (size_t i = 0; i < array_size(checks); i++) {
-		if (strcmp(type, checks[i].type) != 0)
-			continue;
-		if (stat(path, &s) < 0 || (s.st_mode & S_IFMT) != checks[i].format)
-			return status_set(st, -ENOENT, "hostPath type check failed: %s is not a %s", path, type);
-		return 0;
-	}
-	return status_set(st, -EINVAL, "hostPath.type \"%s\" is unknown", type);
-}
-
 static int write_payload(const struct pod_view *view, const char *path, const CoreV1__VolumeSource *source,
 	struct status *st)
 {
@@ -160,7 +104,9 @@ static int setup_volume(const struct pod_view *view, const CoreV1__Volume *v, st
 	static const CoreV1__EmptyDirVolumeSource plain = CORE_V1__EMPTY_DIR_VOLUME_SOURCE__INIT;
 
 	if (source != NULL && source->hostpath)
-		return check_host_path(source->hostpath, st);
+		return host_path_check(source->hostpath, st);
+	if (claim_is(source))
+		return claim_setup(view, v, st);
 	int rc = make_dir(path, 0755, st);
 
 	if (rc < 0)
@@ -170,7 +116,7 @@ static int setup_volume(const struct pod_view *view, const CoreV1__Volume *v, st
 	if (!payload_is(source))
 		return status_set(st, -EOPNOTSUPP,
 			"this kind of volume is not supported: use emptyDir, configMap, secret, downwardAPI, "
-			"projected or hostPath");
+			"projected, hostPath, persistentVolumeClaim or ephemeral");
 	if (payload_is_secret(source))
 		rc = mount_tmpfs(path, "mode=0755", st);
 	return rc < 0 ? rc : write_payload(view, path, source, st);
@@ -327,8 +273,13 @@ int volumes_mounts(const struct pod_view *view, const CoreV1__Container *contain
 			return status_set(st, -EINVAL, "volumeMounts[%zu]: the pod has no volume \"%s\"", i,
 				m->name ? m->name : "");
 		const CoreV1__VolumeSource *source = v->volumesource;
-		const char *path = source && source->hostpath ? source->hostpath->path : volume_dir(view, v->name);
-		bool readonly = m->readonly || (source && payload_is(source));
+		struct claim_volume claim = { .path = volume_dir(view, v->name) };
+		int found = claim_is(source) ? claim_find(view, v, &claim, st) : 0;
+
+		if (found < 0)
+			return found;
+		const char *path = source && source->hostpath ? source->hostpath->path : claim.path;
+		bool readonly = m->readonly || claim.readonly || (source && payload_is(source));
 		const char *propagation = propagation_option(m);
 		const char *ro = !readonly ? "rw"
 			: m->recursivereadonly && strcmp(m->recursivereadonly, "Enabled") == 0 ? "rro"

@@ -1,7 +1,7 @@
 /* The volumes of a pod: made before its containers, kept up to date, taken away after them.
  *
  * They live in DIR/volumes/NAME of the pod's directory; what must not reach a
- * disk is on a tmpfs there. hostPath volumes stay where they are. All calls are
+ * disk is on a tmpfs there. hostPath volumes and those of claims stay where they are. All calls are
  * idempotent and block; worker threads only. docs/agent.md lists the kinds. */
 #pragma once
 
