@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "agent/folders.h"
 #include "agent/machine.h"
 #include "agent/pods/manifests.h"
 #include "agent/pods/pods.h"
@@ -36,6 +37,7 @@ struct agent {
 	struct images *images;
 	struct pods *pods;
 	struct manifests *manifests;
+	struct folders *folders;
 	struct session *session;
 	struct streams *streams;
 	/* What the cluster said, kept in DIR/cluster.conf for a start without masters. */

@@ -6,6 +6,7 @@
 #include "agent/agent.h"
 #include "common/api/make.h"
 #include "common/api/quantity.h"
+#include "common/api/storage_names.h"
 #include "common/base/alloc.h"
 #include "common/base/cleanup.h"
 #include "common/base/file.h"
@@ -89,6 +90,8 @@ static void on_put(void *ctx, struct held_object *o)
 		pods_put(a->pods, o);
 	else
 		pods_object_changed(a->pods, o);
+	if (a->folders != NULL && strcmp(o->resource, "persistentvolumes") == 0)
+		folders_put(a->folders, o);
 }
 
 static void on_removed(void *ctx, struct held_object *o)
@@ -97,6 +100,8 @@ static void on_removed(void *ctx, struct held_object *o)
 
 	if (strcmp(o->resource, "pods") == 0)
 		pods_remove(a->pods, o->uid, 0);
+	else if (a->folders != NULL && strcmp(o->resource, "persistentvolumes") == 0)
+		folders_removed(a->folders, o);
 }
 
 static bool on_pod_asked(void *ctx, const char *uid, SampanNode__PodReport *ret)
@@ -307,6 +312,7 @@ static CoreV1__Node *on_node_asked(void *ctx, struct arena *a)
 
 	node->metadata = make(a, MetaV1__ObjectMeta, meta_v1__object_meta);
 	node->metadata->name = (char *)agent->node;
+	meta_set_annotation(a, node->metadata, LOCAL_PATH_FOLDER, agent->local_path_dir);
 	meta_set_label(a, node->metadata, "kubernetes.io/hostname", agent->node);
 	meta_set_label(a, node->metadata, "kubernetes.io/os", "linux");
 	meta_set_label(a, node->metadata, "kubernetes.io/arch", agent->machine.architecture);
@@ -367,6 +373,7 @@ int agent_start_session(struct agent *a, struct status *st)
 	struct streams_options streams = { .loop = &a->io, .pods = a->pods, .tls = session_tls(a->session) };
 
 	a->streams = streams_create(&streams);
+	a->folders = folders_create(a);
 	/* Whatever was found at start is news for the masters. */
 	for (struct pod *pod = pods_first(a->pods); pod; pod = pods_next(pod)) {
 		if (a->manifests == NULL || !manifests_has(a->manifests, pod_uid(pod)))

@@ -1,10 +1,12 @@
 #include "agent/leftovers.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include "agent/runtime/dir_remove.h"
 #include "common/base/alloc.h"
@@ -72,6 +74,32 @@ static int unmount_all(const char *dir)
 	return rc;
 }
 
+/* Volumes are not of the pods: a folder with something in it stays, and with it the directory. */
+static int remove_all_but_volumes(const char *dir)
+{
+	autofree char *volumes = xasprintf("%s/local-path", dir);
+	struct dirent *e;
+	DIR *d;
+	int rc = 0;
+
+	if (rmdir(volumes) == 0 || errno != ENOTEMPTY)
+		return dir_remove(dir);
+	d = opendir(dir);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		autofree char *path = xasprintf("%s/%s", dir, e->d_name);
+
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+		    strcmp(e->d_name, "local-path") == 0)
+			continue;
+		int one = dir_remove(path);
+
+		rc = rc < 0 ? rc : one;
+	}
+	if (d != NULL)
+		closedir(d);
+	return rc;
+}
+
 int leftovers_remove(const char *dir, const struct cgroups *cgroups, struct status *st)
 {
 	/* First the processes: what they have mounted and opened goes with them. */
@@ -83,7 +111,7 @@ int leftovers_remove(const char *dir, const struct cgroups *cgroups, struct stat
 	if (rc < 0)
 		return status_set(st, rc, "a mount below %s cannot be taken away: %s", dir,
 				  strerror(-rc));
-	rc = dir_remove(dir);
+	rc = remove_all_but_volumes(dir);
 	if (rc < 0)
 		return status_set(st, rc, "%s: %s", dir, strerror(-rc));
 	return 0;

@@ -339,6 +339,11 @@ bool pod_is_gone(const struct pod *pod)
 	return pod->released && (pod->unwanted || pod->removed);
 }
 
+bool pod_is_released(const struct pod *pod)
+{
+	return pod->released;
+}
+
 void pod_forget(struct pod *pod)
 {
 	pod->forgotten = pod->removed = true;

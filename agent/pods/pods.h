@@ -80,6 +80,8 @@ const CoreV1__Pod *pod_object(const struct pod *pod);
 struct bytes pod_status(const struct pod *pod);
 /* It was to be deleted and nothing of it is left. */
 bool pod_is_gone(const struct pod *pod);
+/* Nothing of it runs, and its volumes are taken away. */
+bool pod_is_released(const struct pod *pod);
 /* The masters know nothing of it any more: forget it. */
 void pod_forget(struct pod *pod);
 

@@ -11,6 +11,7 @@ enum {
 	EVENTS_MAX = 500,
 	REPORT_PODS_MAX = 500,
 	REPORT_EVENTS_MAX = 100,
+	REPORT_VOLUMES_MAX = 100,
 	PARK_MS = 3000,
 	PARKED_TIMEOUT_MS = PARK_MS + 5000,
 	CALL_TIMEOUT_MS = 10000,
@@ -44,6 +45,12 @@ struct pending_pod {
 	char *uid;
 };
 
+/* A volume that is to be told of as removed. */
+struct pending_volume {
+	struct list link;
+	char *name, *uid;
+};
+
 struct pending_event {
 	struct list link;
 	struct bytes packed;
@@ -64,7 +71,7 @@ struct session {
 	unsigned retry_ms;
 	bool waiting; /* For the retry timer. */
 	/* Reports. */
-	struct list pods, sent_pods, events, sent_events;
+	struct list pods, sent_pods, events, sent_events, volumes, sent_volumes;
 	struct map pending; /* uid -> struct pending_pod, of pods alone. */
 	size_t n_events;
 	bool node_due, node_sent;

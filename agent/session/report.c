@@ -17,6 +17,8 @@ void report_init(struct session *s)
 	list_init(&s->sent_pods);
 	list_init(&s->events);
 	list_init(&s->sent_events);
+	list_init(&s->volumes);
+	list_init(&s->sent_volumes);
 }
 
 static void free_pods(struct list *pods)
@@ -38,8 +40,20 @@ static void free_events(struct session *s, struct list *events)
 	}
 }
 
+static void free_volumes(struct list *volumes)
+{
+	list_for_each(v, volumes, struct pending_volume, link) {
+		list_remove(&v->link);
+		free(v->name);
+		free(v->uid);
+		free(v);
+	}
+}
+
 void report_fini(struct session *s)
 {
+	free_volumes(&s->volumes);
+	free_volumes(&s->sent_volumes);
 	free_pods(&s->pods);
 	free_pods(&s->sent_pods);
 	free_events(s, &s->events);
@@ -98,8 +112,27 @@ void session_report_event(struct session *s, const CoreV1__Event *event)
 	soon(s);
 }
 
+void session_report_removed_volume(struct session *s, const char *name, const char *uid)
+{
+	struct pending_volume *v;
+
+	list_for_each(old, &s->volumes, struct pending_volume, link) {
+		if (strcmp(old->uid, uid) == 0)
+			return;
+	}
+	v = xcalloc(1, sizeof(*v));
+	v->name = xstrdup(name);
+	v->uid = xstrdup(uid);
+	list_push_back(&s->volumes, &v->link);
+	soon(s);
+}
+
 void report_again(struct session *s)
 {
+	list_for_each(v, &s->sent_volumes, struct pending_volume, link) {
+		list_remove(&v->link);
+		list_push_front(&s->volumes, &v->link);
+	}
 	list_for_each(p, &s->sent_pods, struct pending_pod, link) {
 		list_remove(&p->link);
 		if (map_get(&s->pending, p->uid) == NULL) {
@@ -138,6 +171,7 @@ static void on_reported(struct node_call *call, int rc, const SampanNode__Reply 
 	}
 	free_pods(&s->sent_pods);
 	free_events(s, &s->sent_events);
+	free_volumes(&s->sent_volumes);
 	s->node_sent = false;
 	for (size_t i = 0; i < reply->report->n_unknown_uids; i++)
 		s->options.callbacks.unknown_pod(s->options.callbacks.ctx, reply->report->unknown_uids[i]);
@@ -178,6 +212,23 @@ static void add_events(struct session *s, struct arena *arena, SampanNode__Repor
 	}
 }
 
+static void add_volumes(struct session *s, struct arena *arena, SampanNode__ReportRequest *report)
+{
+	report->removed_volumes = arena_array(arena, SampanNode__VolumeReport *, REPORT_VOLUMES_MAX);
+	list_for_each(v, &s->volumes, struct pending_volume, link) {
+		SampanNode__VolumeReport *item = arena_new(arena, SampanNode__VolumeReport);
+
+		if (report->n_removed_volumes == REPORT_VOLUMES_MAX)
+			break;
+		list_remove(&v->link);
+		list_push_back(&s->sent_volumes, &v->link);
+		sampan_node__volume_report__init(item);
+		item->name = v->name;
+		item->uid = v->uid;
+		report->removed_volumes[report->n_removed_volumes++] = item;
+	}
+}
+
 static void add_node(struct session *s, struct arena *arena, SampanNode__ReportRequest *report)
 {
 	if (!s->node_due)
@@ -198,14 +249,15 @@ void report_flush(struct session *s)
 	SampanNode__ReportRequest report = SAMPAN_NODE__REPORT_REQUEST__INIT;
 
 	if (s->reporting != NULL || uv_is_active((uv_handle_t *)&s->batch) ||
-		(list_empty(&s->pods) && list_empty(&s->events) && !s->node_due))
+		(list_empty(&s->pods) && list_empty(&s->events) && list_empty(&s->volumes) && !s->node_due))
 		return;
 	arena_init(&arena, 0);
 	report.node = (char *)s->options.node;
 	add_pods(s, &arena, &report);
 	add_events(s, &arena, &report);
+	add_volumes(s, &arena, &report);
 	add_node(s, &arena, &report);
-	if (report.n_pods == 0 && report.n_events == 0 && !report.has_node_status)
+	if (report.n_pods == 0 && report.n_events == 0 && report.n_removed_volumes == 0 && !report.has_node_status)
 		return;
 	request.report = &report;
 	if (link_call(s, s->leader, &request, CALL_TIMEOUT_MS, on_reported, NULL, &s->reporting) < 0) {

@@ -69,6 +69,8 @@ void session_report_pod(struct session *session, const char *uid);
 void session_report_node(struct session *session);
 /* Best effort: at most EVENTS_MAX wait, the oldest go first. */
 void session_report_event(struct session *session, const CoreV1__Event *event);
+/* Tell that nothing of a deleted volume is left here, until a master has taken it. */
+void session_report_removed_volume(struct session *session, const char *name, const char *uid);
 /* The answer comes by the token callback. */
 void session_ask_token(struct session *session, const char *namespace, const char *account, const char *pod,
 	const char *uid, const char *audience, int64_t expiration_s);
