@@ -107,6 +107,13 @@ class Cluster:
         self.kubeconfig = f"{self.dir}/master-1/admin.kubeconfig"
         self.hollows, self.masters, self.hollow_lines = [], [], {}
         self.masters = [Master(self, i + 1) for i in range(masters)]
+        try:
+            self._begin(pod_cidr)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, pod_cidr):
         first = self.masters[0]
         self.sampan("init", "--dir", first.dir, "--name", "master-1", "--address", "127.0.0.1", "--pod-cidr", pod_cidr,
                     *first.ports())
