@@ -255,6 +255,15 @@ static bool same_owners(const struct object *a, const struct object *b)
 	return true;
 }
 
+/* Almost every object there is: asking here is cheaper than remembering to look. */
+static bool all_live(const struct view *v, const struct object *o)
+{
+	for (size_t i = 0; i < o->facts.n_owners; i++)
+		if (owner_state(v, o, &o->facts.owners[i]) != OWNER_LIVES)
+			return false;
+	return true;
+}
+
 /* Owners whose deletion waits look again when a dependent leaves them. */
 static void wake_waiting_owners(const struct view *v, const struct object *o, struct keys *keys)
 {
@@ -288,24 +297,33 @@ static void on_change(const struct view *v, const struct object *old, const stru
 		keys_add(keys, "", new->facts.uid);
 	if (new->facts.n_owners == 0)
 		return;
-	if (old == NULL || !same_owners(old, new))
+	if ((old == NULL || !same_owners(old, new)) && !all_live(v, new))
 		keys_add(keys, "", new->facts.uid);
 	/* One that is being deleted itself no longer holds its owner up the same way. */
 	if (waits(new) && (old == NULL || !waits(old)))
 		wake_waiting_owners(v, new, keys);
 }
 
+struct seeding {
+	const struct view *view;
+	struct keys *keys;
+};
+
 static bool on_seed(void *ctx, const struct object *o)
 {
-	if (o->facts.n_owners > 0 || o->facts.deleted_ns != 0)
-		keys_add(ctx, "", o->facts.uid);
+	const struct seeding *s = ctx;
+
+	if (o->facts.deleted_ns != 0 || !all_live(s->view, o))
+		keys_add(s->keys, "", o->facts.uid);
 	return true;
 }
 
 static void seed(const struct view *v, struct keys *keys)
 {
+	struct seeding seeding = { v, keys };
+
 	kinds_for_each(kind) if (!(kind->flags & KIND_VIRTUAL) && kind_stored(kind) == kind)
-		store_walk(v->store, kind, NULL, NULL, NULL, on_seed, keys);
+		store_walk(v->store, kind, NULL, NULL, NULL, on_seed, &seeding);
 }
 
 const struct controller controller_garbage = {

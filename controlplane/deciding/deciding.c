@@ -22,8 +22,10 @@
  *     +--- back off <----+--- refused (the controller may answer with another plan)
  */
 
-/* Reconciles in one turn, so that a storm of changes lets the loop breathe. */
+/* Of one turn, so that a storm of changes lets the loop breathe: a leader that decides for longer than
+ * the others wait for its heartbeat is none for long. */
 #define RECONCILES_MAX 512
+#define TURN_NS (10ull * 1000000)
 #define BACKOFF_MIN_NS (50ull * 1000000)
 #define BACKOFF_MAX_NS (300ull * 1000000000)
 /* A lost race, or no room for more entries: soon again. */
@@ -42,6 +44,8 @@ struct deciding {
 	size_t n_drivers;
 	struct store_listener listener;
 	bool leading;
+	size_t n_seeded; /* Drivers that know what there was when leadership began. */
+	uint64_t turn_ends_ns;
 	uint64_t epoch; /* Of leadership: answers of an earlier one are ignored. */
 	struct arena changes, work;
 	struct scheduling *scheduling;
@@ -171,16 +175,9 @@ void deciding_destroy(struct deciding *d)
 
 void deciding_lead(struct deciding *d)
 {
-	struct view view;
-
 	deciding_stop(d);
 	d->leading = true;
-	view = make_view(d, &d->changes);
-	for (size_t i = 0; i < d->n_drivers; i++)
-		d->drivers[i].controller->seed(&view, &d->drivers[i].dirty);
-	if (d->scheduling != NULL)
-		scheduling_lead(d->scheduling);
-	arena_reset(&d->changes);
+	d->n_seeded = 0;
 }
 
 void deciding_mark(struct deciding *d, const char *controller, const char *namespace,
@@ -412,6 +409,11 @@ static bool is_ready(struct driver *driver, struct key key, uint64_t now)
 	return m == NULL || (!m->in_flight && m->not_before_ns <= now);
 }
 
+static bool turn_is_over(const struct deciding *d)
+{
+	return now_ns(d) >= d->turn_ends_ns;
+}
+
 static size_t driver_turn(struct driver *driver, size_t max)
 {
 	uint64_t now = now_ns(driver->deciding);
@@ -421,7 +423,7 @@ static size_t driver_turn(struct driver *driver, size_t max)
 
 	memory_wake(&driver->memory, now, &driver->dirty);
 	more = keys_next(&driver->dirty, NULL, &key);
-	while (more && n < max) {
+	while (more && n < max && !turn_is_over(driver->deciding)) {
 		autofree char *namespace = xstrdup(key.namespace), *name = xstrdup(key.name);
 		struct key copy = { namespace, name };
 
@@ -443,16 +445,43 @@ static size_t driver_turn(struct driver *driver, size_t max)
 	return n;
 }
 
+/* A new leader takes stock one controller after the other; the scheduler comes last. Changes that come
+ * meanwhile only mark what will be marked anyway. */
+static void seed_some(struct deciding *d)
+{
+	struct view view = make_view(d, &d->changes);
+
+	while (d->n_seeded < d->n_drivers && !turn_is_over(d)) {
+		struct driver *driver = &d->drivers[d->n_seeded++];
+
+		driver->controller->seed(&view, &driver->dirty);
+		arena_reset(&d->changes);
+	}
+	if (d->n_seeded == d->n_drivers && !turn_is_over(d)) {
+		d->n_seeded++;
+		if (d->scheduling != NULL)
+			scheduling_lead(d->scheduling);
+	}
+}
+
+static bool is_seeded(const struct deciding *d)
+{
+	return d->n_seeded > d->n_drivers;
+}
+
 void deciding_turn(struct deciding *d)
 {
 	size_t left = RECONCILES_MAX;
 
+	d->turn_ends_ns = now_ns(d) + TURN_NS;
+	if (d->leading && !is_seeded(d))
+		seed_some(d);
 	for (size_t i = 0; d->leading && i < d->n_drivers && left > 0; i++)
 		left -= driver_turn(&d->drivers[i], left);
 	if (d->leading && d->scheduling != NULL) {
 		struct view view = make_view(d, &d->work);
 
-		scheduling_turn(d->scheduling, &view);
+		scheduling_turn(d->scheduling, &view, now_ns(d) + TURN_NS);
 		arena_reset(&d->work);
 	}
 }
@@ -477,6 +506,8 @@ uint64_t deciding_deadline_ns(const struct deciding *d)
 
 	if (!d->leading)
 		return UINT64_MAX;
+	if (!is_seeded(d))
+		return 0;
 	for (size_t i = 0; i < d->n_drivers; i++) {
 		uint64_t deadline = driver_deadline(&d->drivers[i], now);
 

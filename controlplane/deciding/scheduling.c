@@ -114,7 +114,7 @@ static bool submit(struct scheduling *s, const struct object *pod, const struct 
 	return rc != -EAGAIN;
 }
 
-void scheduling_turn(struct scheduling *s, struct view *view)
+void scheduling_turn(struct scheduling *s, struct view *view, uint64_t until_ns)
 {
 	uint64_t now = s->source->monotonic_ns(s->source);
 	struct intents intents;
@@ -123,7 +123,7 @@ void scheduling_turn(struct scheduling *s, struct view *view)
 	if (s->scheduler == NULL || s->retry_ns > now)
 		return;
 	s->retry_ns = 0;
-	for (size_t i = 0; i < DECISIONS_MAX; i++) {
+	for (size_t i = 0; i < DECISIONS_MAX && s->source->monotonic_ns(s->source) < until_ns; i++) {
 		intents_init(&intents, view->arena);
 		if (!scheduler_next(s->scheduler, view, &intents, &pod)) {
 			s->changed = false;

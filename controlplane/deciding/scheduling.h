@@ -15,5 +15,6 @@ void scheduling_lead(struct scheduling *s);
 void scheduling_stop(struct scheduling *s);
 void scheduling_on_change(struct scheduling *s, const struct object *old, const struct object *new);
 /* view lives for the turn: its messages are kept from pod to pod. */
-void scheduling_turn(struct scheduling *s, struct view *view);
+/* Stops at until_ns of the monotonic clock, at the latest after one more decision. */
+void scheduling_turn(struct scheduling *s, struct view *view, uint64_t until_ns);
 uint64_t scheduling_deadline_ns(const struct scheduling *s);

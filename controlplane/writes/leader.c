@@ -19,6 +19,8 @@
 
 /* Entries between two checkpoints of the state's hash. */
 #define CHECKPOINT_ENTRIES 64
+/* Of one turn: what is left waits until heartbeats have gone out. */
+#define TURN_NS (20ull * 1000000)
 /* What an entry costs beyond its plans. */
 #define ENTRY_OVERHEAD_BYTES 256
 
@@ -409,13 +411,16 @@ void leader_propose(struct writes *w)
 
 void leader_turn(struct writes *w)
 {
+	uint64_t until_ns = now_ns(w) + TURN_NS;
+
 	if (!w->leading || cluster_clock_wait_ns(&w->clock) != UINT64_MAX)
 		return;
-	while (!list_empty(&w->queue) && w->n_batches < BATCHES_MAX && w->retry_ns <= now_ns(w)) {
+	while (!list_empty(&w->queue) && w->n_batches < BATCHES_MAX && w->retry_ns <= now_ns(w) &&
+	       now_ns(w) < until_ns) {
 		struct batch *b = open_batch(w);
 
 		while (!list_empty(&w->queue) && b->bytes < BATCH_BYTES &&
-		       b->n_plans < BATCH_PLANS_MAX) {
+		       b->n_plans < BATCH_PLANS_MAX && now_ns(w) < until_ns) {
 			struct incoming *i = pop(w);
 
 			if (w->storage_low && i->st.rc == 0)
