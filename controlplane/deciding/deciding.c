@@ -30,6 +30,10 @@
 #define BACKOFF_MAX_NS (300ull * 1000000000)
 /* A lost race, or no room for more entries: soon again. */
 #define RACE_NS (10ull * 1000000)
+/* A key whose look took longer than this rests for four times as long, so that no key, however much
+ * there is to look at, takes more than a fifth of the loop's time. */
+#define LONG_LOOK_NS (2ull * 1000000)
+#define REST_MAX_NS (1000ull * 1000000)
 
 struct driver {
 	struct deciding *deciding;
@@ -92,8 +96,8 @@ static bool frees_quota(struct deciding *d, const struct change *change)
 
 	if (old == NULL || strcmp(old->kind->resource, "resourcequotas") != 0)
 		return false;
-	return new == NULL || quota_frees(object_message(old, &d->changes),
-					  object_message(new, &d->changes));
+	return new == NULL ||
+	       quota_frees(object_message(old, &d->changes), object_message(new, &d->changes));
 }
 
 /* What was refused may pass now. */
@@ -297,8 +301,8 @@ static void tell_refusal(struct driver *driver, const struct intent *refused,
 /* --- Reconciling ------------------------------------------------------------------------ */
 
 /* 1: in flight; 0: it changes nothing; a negative errno: refused. */
-static int propose(struct driver *driver, struct key key, const struct intents *intents, bool answers,
-		const struct intent **ret_refused, struct status *st)
+static int propose(struct driver *driver, struct key key, const struct intents *intents,
+		   bool answers, const struct intent **ret_refused, struct status *st)
 {
 	struct deciding *d = driver->deciding;
 	struct flight *flight = xcalloc(1, sizeof(*flight));
@@ -384,11 +388,26 @@ static void submit(struct driver *driver, struct key key, const struct intents *
 	status_fini(&st);
 }
 
+static void rest(struct driver *driver, struct key key, uint64_t begun_ns)
+{
+	uint64_t now = now_ns(driver->deciding), rest_ns = (now - begun_ns) * 4;
+	struct remembered *m;
+
+	if (now - begun_ns < LONG_LOOK_NS)
+		return;
+	if (rest_ns > REST_MAX_NS)
+		rest_ns = REST_MAX_NS;
+	m = memory_get(&driver->memory, key.namespace, key.name);
+	if (m->not_before_ns < now + rest_ns)
+		memory_set_time(&driver->memory, m, now + rest_ns);
+}
+
 static void reconcile(struct driver *driver, struct key key)
 {
 	struct deciding *d = driver->deciding;
 	struct view view = make_view(d, &d->work);
 	struct intents intents;
+	uint64_t begun_ns = now_ns(d);
 
 	intents_init(&intents, &d->work);
 	driver->controller->reconcile(&view, key, &intents);
@@ -398,6 +417,7 @@ static void reconcile(struct driver *driver, struct key key)
 		submit(driver, key, &intents);
 	else
 		memory_forget_failures(&driver->memory, key.namespace, key.name);
+	rest(driver, key, begun_ns);
 	arena_reset(&d->work);
 }
 

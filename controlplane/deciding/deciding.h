@@ -5,7 +5,7 @@
  * whose plan is in flight waits for it. A refusal is told as an event and to
  * the controller (refused()), and backs the key off (50 ms doubling to 5 minutes,
  * or until the object of that name is edited or a quota of its namespace changes);
- * a plan that lost a race is tried again soon. Followers keep nothing: leadership begins by marking every key. It
+ * a plan that lost a race is tried again soon. A key whose look takes long rests afterwards. Followers keep nothing: leadership begins by marking every key. It
  * never runs when nothing is dirty and no time has come. Loop thread only. */
 #pragma once
 

@@ -21,6 +21,18 @@
 
 static unsigned reconciles, refusals;
 
+/* The simulator's clock, and what reconciling took of it. */
+static struct slow_source {
+	struct source base;
+	struct source *inner;
+	uint64_t spent_ns, look_ns;
+} slow;
+
+static uint64_t slow_monotonic_ns(struct source *s)
+{
+	return slow.inner->monotonic_ns(slow.inner) + slow.spent_ns;
+}
+
 static void on_change(const struct view *view, const struct object *old, const struct object *new,
 		      struct keys *keys)
 {
@@ -66,6 +78,7 @@ static void reconcile(struct view *view, struct key key, struct intents *intents
 	const char *what, *child;
 
 	reconciles++;
+	slow.spent_ns += slow.look_ns;
 	if (o == NULL)
 		return;
 	config = view_message(view, o);
@@ -146,10 +159,13 @@ static int setup(void **state)
 				  "", "", "{'metadata':{'name':'default'}}"),
 		      5000, ignore, NULL);
 	sim_run(&f.sim, 10000);
+	slow = (struct slow_source){ .base = f.sim.masters[0].source.base,
+				     .inner = &f.sim.masters[0].source.base };
+	slow.base.monotonic_ns = slow_monotonic_ns;
 	f.deciding = deciding_create(&(struct deciding_config){
 		.store = f.sim.masters[0].store,
 		.writes = f.sim.masters[0].writes,
-		.source = &f.sim.masters[0].source.base,
+		.source = &slow.base,
 		.controllers = one_controller,
 	});
 	reconciles = refusals = 0;
@@ -288,6 +304,28 @@ static void test_looks_again(void **state)
 	assert_int_equal(reconciles, 5);
 }
 
+/* Looks of 10 ms: with a change in every millisecond no more than a fifth of the time is theirs. */
+static void test_rests_after_long_looks(void **state)
+{
+	struct fixture *f = *state;
+
+	deciding_lead(f->deciding);
+	create(f, "a", "nothing");
+	run(f, 20);
+	reconciles = 0;
+	slow.look_ns = 10000000;
+	for (int i = 0; i < 1000; i++) {
+		deciding_mark(f->deciding, "test-controller", "default", "a");
+		run(f, 1);
+	}
+	assert_in_range(reconciles, 20, 25);
+	/* The last mark is not forgotten. */
+	reconciles = 0;
+	deciding_mark(f->deciding, "test-controller", "default", "a");
+	run(f, 50);
+	assert_int_equal(reconciles, 1);
+}
+
 static void test_stops(void **state)
 {
 	struct fixture *f = *state;
@@ -317,6 +355,7 @@ int main(void)
 		CASE(test_backs_off_when_refused),
 		CASE(test_tries_again_when_a_quota_goes),
 		CASE(test_looks_again),
+		CASE(test_rests_after_long_looks),
 		CASE(test_stops),
 	};
 
