@@ -32,8 +32,8 @@ static void step(struct rollout *r)
 	const AppsV1__DeploymentSpec *spec = r->deployment->spec;
 	bool recreate = spec->strategy != NULL && text_is(spec->strategy->type, "Recreate");
 
-	/* Shares are for a rolling update. Whoever goes over to Recreate in the middle of one, and to
-	 * another number, would wait for them for ever. */
+	/* Shares are for a rolling update. Whoever goes over to Recreate in the middle of one, and
+	 * to another number, would wait for them for ever. */
 	if (spec->paused || (!recreate && rollout_is_scaling(r))) {
 		rollout_ensure_current(r, false);
 		rollout_scale_proportionally(r);
@@ -46,29 +46,47 @@ static void step(struct rollout *r)
 	}
 }
 
-static void reconcile(struct view *v, struct key key, struct intents *intents)
+/* False: there is nothing to look at. */
+static bool begin(struct rollout *r, struct view *v, struct key key, struct intents *intents)
 {
 	const struct object *o = view_get(v, resource, key.namespace, key.name);
 
 	if (o == NULL || o->facts.deleted_ns != 0)
-		return; /* Its sets belong to the garbage collector now. */
-
-	struct rollout r = {
+		return false; /* Its sets belong to the garbage collector now. */
+	*r = (struct rollout){
 		.view = v,
 		.intents = intents,
 		.object = o,
 		.deployment = view_message(v, o),
 	};
+	set_limits(r);
+	rollout_claim_sets(r);
+	return true;
+}
 
-	set_limits(&r);
-	rollout_claim_sets(&r);
+static void reconcile(struct view *v, struct key key, struct intents *intents)
+{
+	struct rollout r;
+
+	if (!begin(&r, v, key, intents))
+		return;
 	step(&r);
 	rollout_write_sets(&r);
 	/* One write of the Deployment per look: the status follows when it is written anyway. */
 	for (const struct intent *i = intents->first; i != NULL; i = i->next)
-		if (i->base == o && i->type != INTENT_EVENT)
+		if (i->base == r.object && i->type != INTENT_EVENT)
 			return;
 	rollout_report(&r);
+}
+
+/* Nothing of the rollout is done in this answer, it is only told. */
+static void refused(struct view *v, struct key key, const struct refusal *refusal,
+		    struct intents *intents)
+{
+	struct rollout r;
+
+	if (begin(&r, v, key, intents))
+		rollout_report_refused(&r, refusal);
 }
 
 /* --- What wakes it ------------------------------------------------------------------ */
@@ -127,4 +145,5 @@ const struct controller controller_deployment = {
 	.on_change = on_change,
 	.seed = seed,
 	.reconcile = reconcile,
+	.refused = refused,
 };

@@ -48,3 +48,4 @@ void rollout_scale_proportionally(struct rollout *r);
 bool rollout_is_complete(const struct rollout *r, const AppsV1__DeploymentStatus *status);
 void rollout_report(struct rollout *r);
 void rollout_report_collision(struct rollout *r);
+void rollout_report_refused(struct rollout *r, const struct refusal *refusal);

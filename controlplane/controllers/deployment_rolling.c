@@ -171,7 +171,8 @@ bool rollout_is_scaling(const struct rollout *r)
 	return false;
 }
 
-/* The only set with replicas, or the new one when none has any; NULL when several have. */
+/* The only set with replicas; when none has any, the new one, else the youngest. NULL when several
+ * have. */
 static struct set *only_active(struct rollout *r)
 {
 	struct set *found = NULL;
@@ -184,17 +185,30 @@ static struct set *only_active(struct rollout *r)
 		}
 	if (n == 0 && r->current != NULL)
 		return r->current;
+	if (n == 0 && r->n_sets > 0)
+		return &r->sets[r->n_sets - 1];
 	return n == 1 ? found : NULL;
 }
 
-static int compare_size(const void *x, const void *y)
+/* The largest first. The array of sets is sorted by age, so of equal ones the order of their
+ * addresses in it says which is older: it goes first when the whole shrinks, last when it grows. */
+static int compare_size(const struct set *a, const struct set *b)
+{
+	if (set_replicas(a) != set_replicas(b))
+		return set_replicas(a) > set_replicas(b) ? -1 : 1;
+	return a < b ? -1 : a > b;
+}
+
+static int compare_shrinking(const void *x, const void *y)
+{
+	return compare_size(*(struct set *const *)x, *(struct set *const *)y);
+}
+
+static int compare_growing(const void *x, const void *y)
 {
 	const struct set *a = *(struct set *const *)x, *b = *(struct set *const *)y;
 
-	if (set_replicas(a) != set_replicas(b))
-		return set_replicas(a) > set_replicas(b) ? -1 : 1;
-	/* The array is sorted by age: its order is the order of addresses in it. */
-	return a < b ? -1 : a > b;
+	return set_replicas(a) == set_replicas(b) ? compare_size(b, a) : compare_size(a, b);
 }
 
 /* What a set may have when the whole grows from its old maximum to the new one. */
@@ -203,6 +217,8 @@ static int32_t share(const struct rollout *r, const struct set *set)
 	int32_t before = annotated(set, "deployment.kubernetes.io/max-replicas");
 	int64_t now = r->replicas + r->surge, has = set_replicas(set);
 
+	if (r->replicas == 0)
+		return (int32_t)-has;
 	if (before <= 0)
 		before = r->deployment->status ? r->deployment->status->replicas : 0;
 	if (before <= 0)
@@ -211,12 +227,37 @@ static int32_t share(const struct rollout *r, const struct set *set)
 	return (int32_t)((has * now * 2 + before) / (2 * before) - has);
 }
 
-void rollout_scale_proportionally(struct rollout *r)
+static void share_out(struct rollout *r)
 {
-	struct set *only = only_active(r), **by_size;
-	int32_t left, target = r->replicas + r->surge;
+	struct set **by_size = arena_array(r->view->arena, struct set *, r->n_sets);
+	int32_t *sizes = arena_array(r->view->arena, int32_t, r->n_sets);
+	int32_t left = (r->replicas > 0 ? r->replicas + r->surge : 0) - rollout_total(r);
 	size_t n = 0;
 
+	for (size_t i = 0; i < r->n_sets; i++)
+		if (set_replicas(&r->sets[i]) > 0)
+			by_size[n++] = &r->sets[i];
+	qsort(by_size, n, sizeof(*by_size), left > 0 ? compare_growing : compare_shrinking);
+	for (size_t i = 0; i < n; i++) {
+		int32_t part = left == 0 ? 0 : share(r, by_size[i]);
+
+		part = left > 0 ? smaller(larger(part, 0), left) : larger(smaller(part, 0), left);
+		left -= part;
+		sizes[i] = set_replicas(by_size[i]) + part;
+	}
+	/* What rounding left over goes to the first. */
+	sizes[0] += left;
+	for (size_t i = 0; i < n; i++)
+		rollout_scale(r, by_size[i], larger(sizes[i], 0));
+}
+
+void rollout_scale_proportionally(struct rollout *r)
+{
+	struct set *only = only_active(r);
+	const AppsV1__DeploymentStrategy *s = r->deployment->spec->strategy;
+
+	if (r->n_sets == 0)
+		return;
 	if (only != NULL) {
 		rollout_scale(r, only, r->replicas);
 		return;
@@ -224,29 +265,10 @@ void rollout_scale_proportionally(struct rollout *r)
 	if (set_is_full(r) && set_available(r->current) == r->replicas &&
 	    annotated(r->current, "deployment.kubernetes.io/desired-replicas") == r->replicas) {
 		for (size_t i = 0; i < r->n_sets; i++)
-			if (set_is_old(r, &r->sets[i]))
+			if (set_is_old(r, &r->sets[i]) && set_replicas(&r->sets[i]) > 0)
 				rollout_scale(r, &r->sets[i], 0);
 		return;
 	}
-	if (r->deployment->spec->strategy != NULL &&
-	    !text_is(r->deployment->spec->strategy->type, "RollingUpdate"))
-		return;
-	if (r->replicas == 0)
-		target = 0;
-	by_size = arena_array(r->view->arena, struct set *, r->n_sets);
-	for (size_t i = 0; i < r->n_sets; i++)
-		if (set_replicas(&r->sets[i]) > 0)
-			by_size[n++] = &r->sets[i];
-	qsort(by_size, n, sizeof(*by_size), compare_size);
-	left = target - rollout_total(r);
-	for (size_t i = 0; i < n; i++) {
-		int32_t part = left == 0 ? 0 : share(r, by_size[i]);
-
-		part = left > 0 ? smaller(larger(part, 0), left) : larger(smaller(part, 0), left);
-		left -= part;
-		/* What rounding left over goes to the largest; nothing is left after the last. */
-		rollout_scale(r, by_size[i], larger(set_replicas(by_size[i]) + part, 0));
-	}
-	if (left != 0 && n > 0)
-		rollout_scale(r, by_size[0], larger(set_replicas(by_size[0]) + left, 0));
+	if (s == NULL || text_is(s->type, "RollingUpdate"))
+		share_out(r);
 }

@@ -360,21 +360,28 @@ void rollout_scale(struct rollout *r, struct set *set, int32_t replicas)
 		     set->message->metadata->name, before, replicas);
 }
 
+static bool is_idle(const struct set *set)
+{
+	const AppsV1__ReplicaSetStatus *s = set->message->status;
+
+	return set_actual(set) == 0 && set_replicas(set) == 0 && !set->changed &&
+	       set->object != NULL &&
+	       set->object->facts.generation <= (s ? s->observedgeneration : 0);
+}
+
 void rollout_trim_history(struct rollout *r)
 {
 	size_t old = 0, limit = (size_t)r->deployment->spec->revisionhistorylimit;
 
 	for (size_t i = 0; i < r->n_sets; i++)
 		old += set_is_old(r, &r->sets[i]);
+	/* The oldest beyond the limit; one of them that is still in use stays, and no younger one
+	 * goes in its place. */
 	for (size_t i = 0; i < r->n_sets && old > limit; i++) {
-		struct set *set = &r->sets[i];
-
-		if (!set_is_old(r, set) || set_actual(set) != 0 || set_replicas(set) != 0 ||
-		    set->changed || set->object == NULL ||
-		    set->object->facts.generation !=
-			    (set->message->status ? set->message->status->observedgeneration : 0))
+		if (!set_is_old(r, &r->sets[i]))
 			continue;
-		intend_delete(r->intents, set->object, -1, "Background");
+		if (is_idle(&r->sets[i]))
+			intend_delete(r->intents, r->sets[i].object, -1, "Background");
 		old--;
 	}
 }

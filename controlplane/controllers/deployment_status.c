@@ -67,11 +67,14 @@ static AppsV1__DeploymentStatus *count(struct rollout *r)
 	AppsV1__DeploymentStatus *s =
 		before ? message_copy(before, a)
 		       : make(a, AppsV1__DeploymentStatus, apps_v1__deployment_status);
-	int32_t replicas = 0, ready = 0, wanted = 0;
+	int32_t replicas = 0, ready = 0, wanted = 0, terminating = 0;
 
 	for (size_t i = 0; i < r->n_sets; i++) {
 		replicas += set_actual(&r->sets[i]);
-		ready += r->sets[i].message->status ? r->sets[i].message->status->readyreplicas : 0;
+		if (r->sets[i].message->status != NULL) {
+			ready += r->sets[i].message->status->readyreplicas;
+			terminating += r->sets[i].message->status->terminatingreplicas;
+		}
 		wanted += set_replicas(&r->sets[i]);
 	}
 
@@ -82,6 +85,7 @@ static AppsV1__DeploymentStatus *count(struct rollout *r)
 	make_set(s, updatedreplicas, r->current ? set_actual(r->current) : 0);
 	make_set(s, readyreplicas, ready);
 	make_set(s, availablereplicas, available);
+	make_set(s, terminatingreplicas, terminating);
 	make_set(s, unavailablereplicas, wanted > available ? wanted - available : 0);
 	return s;
 }
@@ -183,23 +187,28 @@ static void report_progress(struct rollout *r, AppsV1__DeploymentStatus *s)
 	}
 }
 
-/* What a ReplicaSet could not do is the Deployment's failure, too. */
+static const AppsV1__ReplicaSetCondition *failure_of(const struct set *set)
+{
+	const AppsV1__ReplicaSetStatus *s = set != NULL ? set->message->status : NULL;
+
+	for (size_t i = 0; s != NULL && i < s->n_conditions; i++)
+		if (text_is(s->conditions[i]->type, failure_type))
+			return s->conditions[i];
+	return NULL;
+}
+
+/* What a ReplicaSet could not do is the Deployment's failure, too; the new one's before others'. */
 static void report_failure(struct rollout *r, AppsV1__DeploymentStatus *s)
 {
-	for (size_t i = r->n_sets; i > 0; i--) {
-		const AppsV1__ReplicaSetStatus *status = r->sets[i - 1].message->status;
+	const AppsV1__ReplicaSetCondition *c = failure_of(r->current);
 
-		for (size_t k = 0; status != NULL && k < status->n_conditions; k++) {
-			const AppsV1__ReplicaSetCondition *c = status->conditions[k];
-
-			if (!text_is(c->type, failure_type) || !text_is(c->status, "True"))
-				continue;
-			set_condition(r, s, failure_type, "True", text_of(c->reason), "%s",
-				      text_of(c->message));
-			return;
-		}
-	}
-	remove_condition(s, failure_type);
+	for (size_t i = 0; i < r->n_sets && c == NULL; i++)
+		c = failure_of(&r->sets[i]);
+	if (c != NULL)
+		set_condition(r, s, failure_type, text_of(c->status), text_of(c->reason), "%s",
+			      text_of(c->message));
+	else
+		remove_condition(s, failure_type);
 }
 
 static void write_status(struct rollout *r, AppsV1__DeploymentStatus *s)
@@ -233,5 +242,19 @@ void rollout_report_collision(struct rollout *r)
 	AppsV1__DeploymentStatus *s = count(r);
 
 	make_set(s, collisioncount, s->collisioncount + 1);
+	write_status(r, s);
+}
+
+void rollout_report_refused(struct rollout *r, const struct refusal *refusal)
+{
+	AppsV1__DeploymentStatus *s = count(r);
+	const AppsV1__DeploymentSpec *spec = r->deployment->spec;
+
+	if (refusal->intent->type == INTENT_CREATE && spec->has_progressdeadlineseconds &&
+	    spec->progressdeadlineseconds != INT32_MAX)
+		set_condition(r, s, progressing_type, "False", "ReplicaSetCreateError",
+			      "Failed to create new replica set \"%s\": %s", refusal->intent->name,
+			      refusal->message);
+	report_failure(r, s);
 	write_status(r, s);
 }
