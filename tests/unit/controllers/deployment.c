@@ -347,13 +347,14 @@ static void a_late_status_frees_nothing(void **state)
 	for (size_t i = 0; i < sets.n; i++) {
 		int late = strcmp(image_of(&w, sets.items[i]), "v1") == 0 ? 5 : 2;
 
-		world_update(&w,
-			     arena_printf(&w.arena,
-					  "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':"
-					  "{'name':'%s','namespace':'default'},'status':{'replicas':%d,"
-					  "'readyReplicas':%d,'availableReplicas':%d}}",
-					  sets.items[i]->name, late, late, late),
-			     "status", NULL);
+		world_update(
+			&w,
+			arena_printf(&w.arena,
+				     "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':"
+				     "{'name':'%s','namespace':'default'},'status':{'replicas':%d,"
+				     "'readyReplicas':%d,'availableReplicas':%d}}",
+				     sets.items[i]->name, late, late, late),
+			"status", NULL);
 	}
 	plan = world_reconcile(&w, &controller_deployment, "default", "web", true);
 	assert_non_null(strstr(plan, "from 3 to 2"));
@@ -378,6 +379,185 @@ static void keeps_so_many_old_sets(void **state)
 	assert_int_equal(count_pods(&w, "v5", true), 1);
 }
 
+static const struct object *set_with(struct world *w, const char *image)
+{
+	struct list sets = list_of(w, "replicasets.apps");
+
+	for (size_t i = 0; i < sets.n; i++)
+		if (strcmp(image_of(w, sets.items[i]), image) == 0)
+			return sets.items[i];
+	return NULL;
+}
+
+static void shrinks_in_proportion(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+	const char *limits = ",'strategy':{'rollingUpdate':{'maxSurge':3,'maxUnavailable':2}}";
+
+	setup(&w);
+	world_create(&w, deployment(&w, 10, "v1", limits), NULL);
+	settle_ready(&w);
+	world_update(&w, deployment(&w, 10, "bad", limits), "", NULL);
+	for (int i = 0; i < 5; i++) {
+		world_settle(&w);
+		play_nodes(&w, 0);
+	}
+	/* 13 pods become 8: 8 and 5 of 13 become 5 and 3, then the broken ones make room for
+	 * nothing. */
+	world_update(&w, deployment(&w, 5, "bad", limits), "", NULL);
+	world_settle(&w);
+	assert_int_equal(count_pods(&w, "v1", false) + count_pods(&w, "bad", false), 8);
+	assert_true(count_pods(&w, "v1", true) >= 3);
+	world_update(&w, deployment(&w, 0, "bad", limits), "", NULL);
+	world_settle(&w);
+	assert_int_equal(count_pods(&w, NULL, false), 0);
+}
+
+static void failures_are_told(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+
+	setup(&w);
+	w.quota_resource = "pods";
+	w.quota = 1;
+	world_create(&w, deployment(&w, 2, "v1", ""), NULL);
+	world_settle(&w);
+	assert_int_equal(world_count(&w, "pods"), 1);
+	assert_true(status_has(&w, "'type':'ReplicaFailure','status':'True'"));
+	assert_true(status_has(&w, "'reason':'FailedCreate'"));
+	w.quota_resource = NULL;
+	settle_ready(&w);
+	assert_false(status_has(&w, "ReplicaFailure"));
+	assert_true(status_has(&w, "'reason':'NewReplicaSetAvailable'"));
+}
+
+static void a_set_that_cannot_be_made(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+
+	setup(&w);
+	w.quota_resource = "replicasets.apps";
+	w.quota = 0;
+	world_create(&w, deployment(&w, 2, "v1", ""), NULL);
+	world_settle(&w);
+	assert_true(status_has(&w, "'status':'False'"));
+	assert_true(status_has(&w, "'reason':'ReplicaSetCreateError','message':'Failed to create "
+				   "new replica set "));
+	w.quota_resource = NULL;
+	settle_ready(&w);
+	assert_true(status_has(&w, "'reason':'NewReplicaSetAvailable'"));
+}
+
+static void a_name_that_is_taken(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+	const char *name;
+
+	/* What the set will be called, from a world of its own. */
+	setup(&w);
+	world_create(&w, deployment(&w, 1, "v1", ""), NULL);
+	world_settle(&w);
+	name = arena_strdup(&w.arena, set_with(&w, "v1")->name);
+
+	auto_with(world_fini) struct world taken = { 0 };
+
+	setup(&taken);
+	world_put(&taken, arena_printf(&taken.arena,
+				       "{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':{"
+				       "'name':'%s','namespace':'default'},'spec':{'replicas':0,"
+				       "'selector':{'matchLabels':{'app':'other'}},'template':{"
+				       "'metadata':{'labels':{'app':'other'}},'spec':{'containers':"
+				       "[{'name':'a','image':'other'}]}}}}",
+				       name));
+	world_create(&taken, deployment(&taken, 1, "v1", ""), NULL);
+	settle_ready(&taken);
+	assert_true(status_has(&taken, "'collisionCount':1"));
+	assert_int_equal(count_pods(&taken, "v1", true), 1);
+	assert_string_not_equal(set_with(&taken, "v1")->name, name);
+}
+
+static void annotations_go_to_the_set(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+
+	setup(&w);
+	world_create(&w,
+		     "{'apiVersion':'apps/v1','kind':'Deployment','metadata':{'name':'web',"
+		     "'namespace':'default','annotations':{'kubernetes.io/change-cause':'because',"
+		     "'kubectl.kubernetes.io/last-applied-configuration':'{}'}},'spec':{'replicas':"
+		     "4,'selector':{'matchLabels':{'app':'web'}},'template':{'metadata':{'labels':{"
+		     "'app':'web'}},'spec':{'containers':[{'name':'a','image':'v1'}]}}}}",
+		     NULL);
+	settle_ready(&w);
+
+	const char *json = world_print(&w, set_with(&w, "v1"));
+
+	assert_non_null(strstr(json, "\"kubernetes.io/change-cause\":\"because\""));
+	assert_null(strstr(json, "last-applied"));
+	assert_non_null(strstr(json, "\"deployment.kubernetes.io/desired-replicas\":\"4\""));
+	assert_non_null(strstr(json, "\"deployment.kubernetes.io/max-replicas\":\"5\""));
+}
+
+static void sets_are_adopted_and_released(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+
+	setup(&w);
+	world_create(&w, deployment(&w, 2, "v1", ""), NULL);
+	settle_ready(&w);
+
+	const char *uid = arena_strdup(&w.arena, set_with(&w, "v1")->facts.uid);
+
+	world_delete(&w, "deployments.apps", "default", "web", -1, "Orphan");
+	settle_ready(&w);
+	assert_null(world_get(&w, "deployments.apps", "default", "web"));
+	assert_int_equal(set_with(&w, "v1")->facts.n_owners, 0);
+	world_create(&w, deployment(&w, 2, "v1", ""), NULL);
+	settle_ready(&w);
+	assert_int_equal(world_count(&w, "replicasets.apps"), 1);
+	assert_string_equal(set_with(&w, "v1")->facts.uid, uid);
+	assert_int_equal(set_with(&w, "v1")->facts.n_owners, 1);
+
+	/* With other labels it goes its own way, and another one is made. */
+	AppsV1__ReplicaSet *rs = object_message(set_with(&w, "v1"), &w.arena);
+	struct intents intents;
+
+	meta_set_label(&w.arena, rs->metadata, "app", "mine");
+	intents_init(&intents, &w.arena);
+	intend_update(&intents, set_with(&w, "v1"), &rs->base);
+	assert_int_equal(world_apply(&w, &intents, NULL), 0);
+	settle_ready(&w);
+	assert_int_equal(world_count(&w, "replicasets.apps"), 2);
+	assert_int_equal(
+		world_get(&w, "replicasets.apps", "default", rs->metadata->name)->facts.n_owners,
+		0);
+}
+
+static void resumed_its_deadline_begins_anew(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+	const char *paused = ",'progressDeadlineSeconds':60,'paused':true";
+
+	setup(&w);
+	world_create(&w, deployment(&w, 2, "bad", paused), NULL);
+	world_settle(&w);
+	assert_int_equal(world_count(&w, "replicasets.apps"), 0);
+	w.now_ns += INT64_C(1000000000000);
+	world_settle(&w);
+	assert_true(status_has(&w, "'reason':'DeploymentPaused'"));
+	world_update(&w, deployment(&w, 2, "bad", ",'progressDeadlineSeconds':60"), "", NULL);
+
+	int64_t again_ns = world_settle(&w);
+
+	assert_false(status_has(&w, "'reason':'DeploymentPaused'"));
+	assert_false(status_has(&w, "'reason':'ProgressDeadlineExceeded'"));
+	assert_true(again_ns > w.now_ns && again_ns <= w.now_ns + INT64_C(60000000000));
+	w.now_ns = again_ns;
+	world_settle(&w);
+	assert_true(status_has(&w, "'reason':'ProgressDeadlineExceeded'"));
+	assert_true(status_has(&w, "has timed out progressing."));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -391,6 +571,13 @@ int main(void)
 		cmocka_unit_test(goes_over_to_recreate_and_scales),
 		cmocka_unit_test(a_late_status_frees_nothing),
 		cmocka_unit_test(keeps_so_many_old_sets),
+		cmocka_unit_test(shrinks_in_proportion),
+		cmocka_unit_test(failures_are_told),
+		cmocka_unit_test(a_set_that_cannot_be_made),
+		cmocka_unit_test(a_name_that_is_taken),
+		cmocka_unit_test(annotations_go_to_the_set),
+		cmocka_unit_test(sets_are_adopted_and_released),
+		cmocka_unit_test(resumed_its_deadline_begins_anew),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
