@@ -123,7 +123,7 @@ void agents_note_heard(struct chaos *c)
 	}
 }
 
-/* --- The Node ------------------------------------------------------------------------------ */
+/* --- The Node ---------------------------------------------------------------------------- */
 
 /* Nodes differ: every second one is small. */
 static unsigned cores(const struct chaos *c, const struct agent *a)
@@ -169,7 +169,7 @@ static void report_node(struct chaos *c, struct agent *a, const struct object *n
 	writes_submit(c->sim.masters[a->leader].writes, request, 4000, on_node_reported, a);
 }
 
-/* --- Turns ---------------------------------------------------------------------------------- */
+/* --- Turns ------------------------------------------------------------------------------- */
 
 struct poll {
 	struct chaos *chaos;
@@ -279,7 +279,7 @@ void agents_notice(struct chaos *c, const struct object *o)
 	c->sim.interrupted = true;
 }
 
-/* --- Faults ---------------------------------------------------------------------------------- */
+/* --- Faults ------------------------------------------------------------------------------ */
 
 static void come_back(struct chaos *c, struct agent *a, bool heard_again)
 {

@@ -83,7 +83,7 @@ struct agent *agents_named(struct chaos *c, const char *name);
 void agents_fault(struct chaos *c);
 void agents_come_back(struct chaos *c);
 
-/* --- lives.c --- */
+/* --- lives.c ----------------------------------------------------------------------------- */
 /* One pod of the answer to a poll. */
 void lives_take(struct chaos *c, struct agent *a, const struct object *o);
 /* Pods that were not in the answer are nobody's: they end without a word. */

@@ -61,14 +61,16 @@ unsigned chaos_draw(struct chaos *c, unsigned below);
 unsigned chaos_master_up(struct chaos *c);
 /* The store of the leader; there must be one. */
 const struct store *chaos_store(const struct chaos *c);
+/* Of some master that is up. */
+const struct store *chaos_any_store(const struct chaos *c);
 
-/* --- seed.c --- */
+/* --- seed.c ------------------------------------------------------------------------------ */
 /* One cluster from its birth to its end; fails the test when an oracle does. */
 void seed_run(uint64_t seed, unsigned rounds, bool trace, struct figures *ret_figures);
 void figures_add(struct figures *sum, const struct figures *f);
 void figures_print(const char *what, const struct figures *f);
 
-/* --- faults.c --- */
+/* --- faults.c ---------------------------------------------------------------------------- */
 void faults_elect(struct chaos *c, unsigned master);
 /* A master that can lead, leads; none if there is no majority. */
 void faults_elect_any(struct chaos *c);
@@ -83,7 +85,7 @@ void faults_heal(struct chaos *c);
 /* Before a leader goes: what it decided is counted. */
 void faults_count_decisions(struct chaos *c);
 
-/* --- campaign.c --- */
+/* --- campaign.c -------------------------------------------------------------------------- */
 /* Seeds from the first on, until seconds have passed, in jobs processes. Returns the number of
  * seeds that failed. */
 uint64_t campaign_run(uint64_t from, unsigned seconds, unsigned jobs, unsigned rounds);

@@ -14,7 +14,7 @@
 
 static const char *const namespaces[NAMESPACES] = { "default", "team-a", "team-b" };
 
-/* --- Asking --------------------------------------------------------------------------------- */
+/* --- Asking ------------------------------------------------------------------------------ */
 
 struct asked {
 	struct chaos *chaos;
@@ -138,7 +138,7 @@ void ask_evict(struct chaos *c, const struct object *pod)
 		 chaos_text(c, "evict %s/%s", pod->namespace, pod->name), may_be_confused, NULL);
 }
 
-/* --- Drawing --------------------------------------------------------------------------------- */
+/* --- Drawing ----------------------------------------------------------------------------- */
 
 const char *draw_namespace(struct chaos *c)
 {
@@ -229,7 +229,7 @@ const char *draw_intstr(struct chaos *c, unsigned below)
 	return arena_printf(&c->scratch, "%u", sim_draw(&c->sim, below));
 }
 
-/* --- Turns ----------------------------------------------------------------------------------- */
+/* --- Turns ------------------------------------------------------------------------------- */
 
 static const struct work {
 	const char *resource, *controller;
@@ -243,7 +243,7 @@ static const struct work {
 	{ "jobs.batch", "job-controller", 12, work_on_job },
 	{ "namespaces", "namespace-controller", 4, work_on_namespace },
 	{ "nodes", "node-controller", 5, work_on_node },
-	{ "poddisruptionbudgets.policy", "disruption-controller", 5, work_on_budget },
+	{ "poddisruptionbudgets.policy", "disruption-controller", 8, work_on_budget },
 	{ "pods", NULL, 6, work_on_pod },
 	{ "poddisruptionbudgets.policy", "disruption-controller", 6, work_on_drain },
 	{ "replicasets.apps", "replicaset-controller", 8, work_on_replicaset },

@@ -29,7 +29,7 @@ void clients_rest(struct chaos *c);
 /* The kind is served and its controller (NULL: none needed) is part of this build. */
 bool clients_have(const char *resource, const char *controller);
 
-/* --- Asking --- */
+/* --- Asking ------------------------------------------------------------------------------ */
 typedef void answered_cb(struct chaos *c, void *ctx, const SampanMaster__WriteResponse *r);
 void ask_with(struct chaos *c, unsigned master, SampanMaster__WriteRequest *request,
 	      const char *what, answered_cb *cb, void *ctx);
@@ -42,7 +42,7 @@ void ask_delete(struct chaos *c, const char *resource, const char *namespace, co
 void ask_force_delete(struct chaos *c, const struct object *pod);
 void ask_evict(struct chaos *c, const struct object *pod);
 
-/* --- Drawing --- */
+/* --- Drawing ----------------------------------------------------------------------------- */
 const char *draw_namespace(struct chaos *c);
 const char *draw_name(struct chaos *c, const char *prefix, unsigned n);
 /* Of what a master that is up knows, maybe something old; NULL: there is none. */
@@ -55,7 +55,7 @@ const char *draw_version(struct chaos *c, const char *app, unsigned version, con
 /* A number below that, or a percentage. */
 const char *draw_intstr(struct chaos *c, unsigned below);
 
-/* --- truths.c --- */
+/* --- truths.c ---------------------------------------------------------------------------- */
 void truths_init(struct chaos *c);
 void truths_fini(struct chaos *c);
 void truths_begin(struct chaos *c);
@@ -64,7 +64,7 @@ void truths_check(struct chaos *c);
 /* A switch has a value from now on. */
 void truths_switched(struct chaos *c, const struct object *config);
 
-/* --- work_*.c --- */
+/* --- work_*.c ---------------------------------------------------------------------------- */
 void work_on_deployment(struct chaos *c);
 void work_on_replicaset(struct chaos *c);
 void work_on_replicationcontroller(struct chaos *c);

@@ -22,7 +22,7 @@ unsigned sim_draw(struct sim *sim, unsigned below)
 	return (unsigned)source_random_below(&sim->source.base, below);
 }
 
-/* --- The log and the network ------------------------------------------------------- */
+/* --- The log and the network ------------------------------------------------------------- */
 
 static void doom(struct sim_master *m, log_propose_cb *cb, void *ctx)
 {
@@ -170,7 +170,7 @@ static void deliver_messages(struct sim *sim)
 	}
 }
 
-/* --- Masters -------------------------------------------------------------------------- */
+/* --- Masters ----------------------------------------------------------------------------- */
 
 static int64_t silence_ms(void *ctx, const char *node)
 {
@@ -245,7 +245,7 @@ static void master_stop(struct sim_master *m)
 	m->store = NULL;
 }
 
-/* --- Entries --------------------------------------------------------------------------- */
+/* --- Entries ----------------------------------------------------------------------------- */
 
 static void apply_entry(struct sim *sim, struct sim_master *m)
 {
@@ -299,7 +299,7 @@ static void commit_and_apply(struct sim *sim)
 	}
 }
 
-/* --- Leadership ------------------------------------------------------------------------- */
+/* --- Leadership -------------------------------------------------------------------------- */
 
 static void tell_leader(struct sim *sim)
 {
@@ -598,7 +598,7 @@ void sim_until(struct sim *sim, bool (*fn)(struct sim *sim, void *ctx), void *ct
 	fail_msg("seed %llu: not within %u s: %s", (unsigned long long)sim->seed, seconds, what);
 }
 
-/* --- Life ---------------------------------------------------------------------------------- */
+/* --- Life -------------------------------------------------------------------------------- */
 
 void sim_init(struct sim *sim, uint64_t seed, const struct sim_options *options)
 {

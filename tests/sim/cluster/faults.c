@@ -13,7 +13,7 @@ void faults_count_decisions(struct chaos *c)
 	c->figures.decisions += stats.reconciles;
 }
 
-/* --- Leaders ------------------------------------------------------------------------------ */
+/* --- Leaders ----------------------------------------------------------------------------- */
 
 void faults_elect(struct chaos *c, unsigned master)
 {
@@ -86,7 +86,7 @@ uint64_t faults_next_ns(const struct chaos *c)
 										: c->join_ns;
 }
 
-/* --- Processes ------------------------------------------------------------------------------ */
+/* --- Processes --------------------------------------------------------------------------- */
 
 /* A crash takes the requests of its clients with it: nobody is told, the outcome is unknown. */
 static void crash(struct chaos *c, unsigned master)
@@ -142,8 +142,7 @@ void faults_set_clocks(struct chaos *c)
 	c->figures.clock_jumps++;
 }
 
-/* --- Chance ------------------------------------------------------------------------------------
- */
+/* --- Chance ------------------------------------------------------------------------------ */
 
 void faults_turn(struct chaos *c, unsigned percent)
 {

@@ -36,7 +36,7 @@ static void poll_by(struct agent *a, uint64_t at_ns)
 		a->next_poll_ns = at_ns;
 }
 
-/* --- Reports --------------------------------------------------------------------------------- */
+/* --- Reports ----------------------------------------------------------------------------- */
 
 struct report {
 	struct chaos *chaos;
@@ -179,7 +179,7 @@ static void report_gone(struct chaos *c, struct agent *a, struct agent_pod *pod)
 	report(c, a, pod, request, true);
 }
 
-/* --- Polls ------------------------------------------------------------------------------------ */
+/* --- Polls ------------------------------------------------------------------------------- */
 
 static unsigned number_in(const CoreV1__Pod *message, const char *annotation)
 {
@@ -255,8 +255,7 @@ void lives_polled(struct chaos *c, struct agent *a)
 	}
 }
 
-/* --- Lives -------------------------------------------------------------------------------------
- */
+/* --- Lives ------------------------------------------------------------------------------- */
 
 static void end(struct chaos *c, struct agent *a, struct agent_pod *pod, bool succeeded)
 {

@@ -88,7 +88,7 @@ int main(int argc, char **argv)
 
 	if (!take_options(argc, argv))
 		return usage();
-	log_init("sim", options.trace ? LOG_INFO : LOG_ERROR);
+	log_init("sim", LOG_ERROR);
 	if (options.seconds > 0)
 		return campaign_run(options.from, options.seconds, options.jobs, options.rounds) >
 		       0;

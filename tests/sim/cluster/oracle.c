@@ -20,7 +20,7 @@ void *change_message(struct chaos *c, const struct object *o)
 	return unpack_stored(o->kind->descriptor, o->packed, &c->oracle->work);
 }
 
-/* --- Values with a recent past ---------------------------------------------------------- */
+/* --- Values with a recent past ----------------------------------------------------------- */
 
 void recent_set(struct recent *r, int32_t value, uint64_t now_ns)
 {
@@ -54,7 +54,7 @@ int32_t recent_least(const struct recent *r, uint64_t now_ns)
 	return recent_extreme(r, now_ns, false);
 }
 
-/* --- Changes ---------------------------------------------------------------------------- */
+/* --- Changes ----------------------------------------------------------------------------- */
 
 static void look_at_config(struct chaos *c, const struct change *change)
 {
@@ -78,6 +78,13 @@ static const struct {
 	{ "statefulsets.apps", budgets_look_at_scale },
 	{ "poddisruptionbudgets.policy", budgets_look_at_budget },
 	{ "pods", budgets_look_at_pod },
+	{ "statefulsets.apps", sets_look_at_statefulset },
+	{ "daemonsets.apps", sets_look_at_daemonset },
+	{ "pods", sets_look_at_pod },
+	{ "cronjobs.batch", jobs_look_at_cronjob },
+	{ "jobs.batch", jobs_look_at_job },
+	{ "pods", jobs_look_at_pod },
+	{ "resourcequotas", quotas_look_at_quota },
 };
 
 static void on_change(void *ctx, const struct change *change)
@@ -93,9 +100,12 @@ static void on_change(void *ctx, const struct change *change)
 	c->oracle->revision = change->revision;
 	c->figures.changes++;
 	trace_change(c, change);
+	owners_look(c, change);
 	for (size_t i = 0; i < array_size(looks); i++)
 		if (strcmp(looks[i].resource, o->kind->resource) == 0)
 			looks[i].look(c, change);
+	pods_forget(c, change);
+	quotas_look(c, change);
 	agents_notice(c, o);
 	arena_reset(&c->oracle->work);
 }
@@ -119,9 +129,14 @@ void oracle_attach(struct chaos *c, unsigned master)
 
 void oracle_fini(struct chaos *c)
 {
-	pods_for_each(slot, c) object_unref((struct object *)((struct pod_book *)slot->value)->o);
+	pods_for_each (slot, c)
+		object_unref((struct object *)((struct pod_book *)slot->value)->o);
 	rollouts_fini(c);
 	budgets_fini(c);
+	quotas_fini(c);
+	owners_fini(c);
+	sets_fini(c);
+	jobs_fini(c);
 	map_fini(&c->oracle->claims);
 	map_fini(&c->oracle->nodes);
 	map_fini(&c->oracle->pods);

@@ -11,10 +11,15 @@
  *   oracle_pods.c       the book of pods; nobody ends a pod that runs
  *   oracle_rollouts.c   ReplicaSets and Deployments
  *   oracle_budgets.c    evictions
+ *   oracle_quotas.c     what a namespace may hold
+ *   oracle_owners.c     owners and their dependents
+ *   oracle_sets.c       StatefulSets, DaemonSets
+ *   oracle_jobs.c       Jobs
  *   settled*.c          everything as wanted, nothing left over */
 #pragma once
 
 #include "controlplane/store/store.h"
+#include "proto/k8s/batch_v1.pb-c.h"
 #include "proto/k8s/core_v1.pb-c.h"
 #include "tests/sim/cluster/chaos.h"
 
@@ -67,7 +72,9 @@ struct oracle {
 	struct map claims;
 	struct map nodes, pods; /* struct node_book, struct pod_book by uid. */
 	struct map forced;      /* Uids of pods that went while they ran, as they may. */
-	struct map scales, budgets;
+	struct map scales, budgets, quotas, namespaces;
+	struct map staying, orphaning, going_namespaces;
+	struct map stateful, daemons, jobs, crons;
 	struct rollouts_book *rollouts;
 	struct arena work; /* Until the end of one change. */
 };
@@ -84,7 +91,7 @@ void oracle_pod_taken(struct chaos *c, const struct agent *a, const struct agent
 /* NULL, or what is not as wanted yet (in the sim's arena). */
 const char *settled_why_not(struct chaos *c);
 
-/* --- For the books --- */
+/* --- For the books ----------------------------------------------------------------------- */
 const struct object *change_one(const struct change *change);
 void *change_message(struct chaos *c, const struct object *o);
 struct node_book *node_book(struct chaos *c, const char *name);
@@ -98,6 +105,8 @@ void nodes_count_pod(struct chaos *c, struct pod_book *p, bool count);
 void nodes_check_binding(struct chaos *c, const struct object *o, const struct node_book *n);
 void nodes_check_eviction(struct chaos *c, const struct object *o, struct pod_book *p);
 void pods_look_at_pod(struct chaos *c, const struct change *change);
+/* After all other books. */
+void pods_forget(struct chaos *c, const struct change *change);
 void rollouts_init(struct chaos *c);
 void rollouts_fini(struct chaos *c);
 void rollouts_look_at_deployment(struct chaos *c, const struct change *change);
@@ -106,5 +115,24 @@ void budgets_look_at_scale(struct chaos *c, const struct change *change);
 void budgets_look_at_budget(struct chaos *c, const struct change *change);
 void budgets_look_at_pod(struct chaos *c, const struct change *change);
 void budgets_fini(struct chaos *c);
+void quotas_look(struct chaos *c, const struct change *change);
+void quotas_look_at_quota(struct chaos *c, const struct change *change);
+void quotas_fini(struct chaos *c);
+void owners_look(struct chaos *c, const struct change *change);
+/* It is gone or to be deleted. */
+bool owners_is_going(struct chaos *c, const char *uid);
+bool owners_namespace_is_going(struct chaos *c, const char *namespace);
+void owners_fini(struct chaos *c);
+void sets_look_at_statefulset(struct chaos *c, const struct change *change);
+void sets_look_at_daemonset(struct chaos *c, const struct change *change);
+void sets_look_at_pod(struct chaos *c, const struct change *change);
+void sets_fini(struct chaos *c);
+void jobs_look_at_job(struct chaos *c, const struct change *change);
+void jobs_look_at_pod(struct chaos *c, const struct change *change);
+void jobs_look_at_cronjob(struct chaos *c, const struct change *change);
+/* NULL, or what a Job or CronJob still lacks. */
+const char *jobs_cron_why_not(struct chaos *c, const struct object *o, const BatchV1__CronJob *m);
+const char *jobs_why_not(struct chaos *c, const struct object *o, const BatchV1__Job *m);
+void jobs_fini(struct chaos *c);
 /* One line of a story. */
 void trace_change(struct chaos *c, const struct change *change);

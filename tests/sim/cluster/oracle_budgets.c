@@ -23,8 +23,7 @@ struct budget_book {
 	int64_t generation;
 };
 
-/* --- Who wants how many ------------------------------------------------------------------------
- */
+/* --- Who wants how many ------------------------------------------------------------------ */
 
 static int32_t replicas_of(struct chaos *c, const struct object *o)
 {
@@ -64,8 +63,7 @@ static const struct scale_book *scale_of(struct chaos *c, const char *uid)
 	return above != NULL ? above : s;
 }
 
-/* --- Evictions -----------------------------------------------------------------------------------
- */
+/* --- Evictions --------------------------------------------------------------------------- */
 
 void budgets_look_at_budget(struct chaos *c, const struct change *change)
 {
@@ -141,8 +139,7 @@ static void check_budget(struct chaos *c, const struct object *pod, const struct
 	if (strcmp(b->o->namespace, pod->namespace) != 0 || object_label(pod, "app") == NULL ||
 	    strcmp(object_label(pod, "app"), n.app) != 0 || b->since_ns + GRACE_NS > c->sim.now_ns)
 		return;
-	pods_for_each(slot, c)
-	{
+	pods_for_each (slot, c) {
 		const struct pod_book *p = slot->value;
 
 		if (p->o != NULL)

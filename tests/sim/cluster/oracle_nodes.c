@@ -19,7 +19,7 @@ struct node_book *node_book(struct chaos *c, const char *name)
 	return n;
 }
 
-/* --- Nodes -------------------------------------------------------------------------------- */
+/* --- Nodes ------------------------------------------------------------------------------- */
 
 static bool has_taint(const struct object *o, const char *key, const char *effect)
 {
@@ -103,7 +103,7 @@ void nodes_look_at_node(struct chaos *c, const struct change *change)
 	note_node(c, n, o);
 }
 
-/* --- Placement ------------------------------------------------------------------------------- */
+/* --- Placement --------------------------------------------------------------------------- */
 
 static bool bears_everything(const CoreV1__PodSpec *spec)
 {
@@ -139,8 +139,7 @@ static void check_ports(struct chaos *c, const struct object *o)
 
 	if (f->n_host_ports == 0)
 		return;
-	pods_for_each(slot, c)
-	{
+	pods_for_each (slot, c) {
 		const struct pod_book *p = slot->value;
 
 		if (p->o == NULL || !p->counted || strcmp(p->o->facts.uid, o->facts.uid) == 0 ||
@@ -192,8 +191,7 @@ void nodes_count_pod(struct chaos *c, struct pod_book *p, bool count)
 	n->pods_used += sign;
 }
 
-/* --- Eviction by taints ------------------------------------------------------------------------
- */
+/* --- Eviction by taints ------------------------------------------------------------------ */
 
 void nodes_check_eviction(struct chaos *c, const struct object *o, struct pod_book *p)
 {

@@ -50,8 +50,7 @@ void oracle_pod_asked(struct chaos *c, const char *uid, bool forced)
 	p->forced = p->forced || forced;
 }
 
-/* --- Ends ---------------------------------------------------------------------------------------
- */
+/* --- Ends -------------------------------------------------------------------------------- */
 
 static const struct agent_pod *life_of(struct chaos *c, const struct pod_book *p)
 {
@@ -100,8 +99,7 @@ void oracle_pod_taken(struct chaos *c, const struct agent *a, const struct agent
 	}
 }
 
-/* --- Changes ------------------------------------------------------------------------------------
- */
+/* --- Changes ----------------------------------------------------------------------------- */
 
 static void note_version(struct chaos *c, struct pod_book *p, const struct object *o)
 {
@@ -140,7 +138,15 @@ void pods_look_at_pod(struct chaos *c, const struct change *change)
 	if (change->new != NULL)
 		return;
 	check_end(c, o, p);
+}
+
+void pods_forget(struct chaos *c, const struct change *change)
+{
+	const struct object *o = change_one(change);
+	struct pod_book *p;
+
+	if (o->facts.pod == NULL || change->new != NULL)
+		return;
+	p = map_remove(&c->oracle->pods, o->facts.uid);
 	object_unref((struct object *)p->o);
-	p->o = NULL;
-	map_remove(&c->oracle->pods, p->uid);
 }

@@ -42,8 +42,7 @@ void rollouts_fini(struct chaos *c)
 	free(c->oracle->rollouts);
 }
 
-/* --- Deployments and their sets -----------------------------------------------------------------
- */
+/* --- Deployments and their sets ---------------------------------------------------------- */
 
 static struct deployment_book *deployment_book(struct chaos *c, const char *uid, bool add)
 {

@@ -23,7 +23,7 @@
 #define S 1000000ull
 #define HOUR (3600 * S)
 
-/* --- Telling ------------------------------------------------------------------------------ */
+/* --- Telling ----------------------------------------------------------------------------- */
 
 static double seconds(const struct chaos *c)
 {
@@ -69,7 +69,7 @@ char *chaos_text(struct chaos *c, const char *fmt, ...)
 	return text;
 }
 
-/* --- Chance and time ---------------------------------------------------------------------- */
+/* --- Chance and time --------------------------------------------------------------------- */
 
 unsigned chaos_draw(struct chaos *c, unsigned below)
 {
@@ -94,6 +94,15 @@ unsigned chaos_master_up(struct chaos *c)
 const struct store *chaos_store(const struct chaos *c)
 {
 	return c->sim.masters[c->sim.leader].store;
+}
+
+const struct store *chaos_any_store(const struct chaos *c)
+{
+	unsigned i = 0;
+
+	while (!c->sim.masters[i].up)
+		i++;
+	return c->sim.masters[i].store;
 }
 
 /* Until something is due somewhere; masters leap by themselves. */
@@ -122,7 +131,7 @@ void chaos_run(struct chaos *c, uint64_t us)
 	}
 }
 
-/* --- Days ------------------------------------------------------------------------------------ */
+/* --- Days -------------------------------------------------------------------------------- */
 
 static struct chaos *cluster_create(uint64_t seed, bool trace)
 {
@@ -287,8 +296,7 @@ void seed_run(uint64_t seed, unsigned rounds, bool trace, struct figures *ret_fi
 	cluster_destroy(c);
 }
 
-/* --- Figures -----------------------------------------------------------------------------------
- */
+/* --- Figures ----------------------------------------------------------------------------- */
 
 void figures_add(struct figures *sum, const struct figures *f)
 {

@@ -54,7 +54,7 @@ void truths_fini(struct chaos *c)
 	free(c->truths);
 }
 
-/* --- Followed ------------------------------------------------------------------------------- */
+/* --- Followed ---------------------------------------------------------------------------- */
 
 static char *name_of_response(struct chaos *c, const SampanMaster__WriteResponse *r)
 {
@@ -119,7 +119,7 @@ static void delete_followed(struct chaos *c)
 		 chaos_text(c, "delete followed %s", f->name), on_deleted, f);
 }
 
-/* --- Counters --------------------------------------------------------------------------------- */
+/* --- Counters ---------------------------------------------------------------------------- */
 
 static uint64_t count_of(struct chaos *c, const struct object *o)
 {
@@ -157,8 +157,7 @@ static void count(struct chaos *c)
 		 &c->truths->counters[i]);
 }
 
-/* --- Switches -----------------------------------------------------------------------------------
- */
+/* --- Switches ---------------------------------------------------------------------------- */
 
 void truths_switched(struct chaos *c, const struct object *config)
 {
@@ -206,7 +205,7 @@ static void turn_switch(struct chaos *c)
 		 chaos_text(c, "set %s to %u", name, value), on_turned, t);
 }
 
-/* --- Turns ------------------------------------------------------------------------------------ */
+/* --- Turns ------------------------------------------------------------------------------- */
 
 void truths_turn(struct chaos *c)
 {
@@ -235,8 +234,7 @@ void truths_begin(struct chaos *c)
 				 "{'metadata':{'name':'counter-%u'},'data':{'count':'0'}}", i));
 }
 
-/* --- What must have become of it ---------------------------------------------------------------
- */
+/* --- What must have become of it --------------------------------------------------------- */
 
 static bool on_config(void *ctx, const struct object *o)
 {

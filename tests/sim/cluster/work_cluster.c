@@ -64,7 +64,7 @@ void work_on_pod(struct chaos *c)
 	}
 }
 
-/* --- Drains ---------------------------------------------------------------------------------- */
+/* --- Drains ------------------------------------------------------------------------------ */
 
 void work_on_drain(struct chaos *c)
 {
@@ -98,16 +98,19 @@ void work_drain(struct chaos *c)
 	c->draining = NULL;
 }
 
-/* --- Budgets and quotas ---------------------------------------------------------------------- */
+/* --- Budgets and quotas ------------------------------------------------------------------ */
 
+/* For pods that are there, as a rule. */
 void work_on_budget(struct chaos *c)
 {
-	static const char *const apps[] = { "app", "set", "rc", "db" };
-	const char *name = draw_name(c, "budget", 4), *namespace = draw_namespace(c);
+	const char *name = draw_name(c, "budget", 4);
 	const char *policy =
 		sim_draw(&c->sim, 4) ? "" : "'unhealthyPodEvictionPolicy':'AlwaysAllow',";
+	const struct object *pod = draw_object(c, "pods");
+	const char *app = pod != NULL ? object_label(pod, "app") : NULL;
+	const char *namespace = pod != NULL ? pod->namespace : draw_namespace(c);
 
-	if (sim_draw(&c->sim, 3) == 0)
+	if (sim_draw(&c->sim, 4) == 0)
 		ask(c, "delete", "poddisruptionbudgets.policy", namespace, name, NULL);
 	else
 		ask(c, "create", "poddisruptionbudgets.policy", namespace, "",
@@ -116,7 +119,7 @@ void work_on_budget(struct chaos *c)
 			    "{'metadata':{'name':'%s'},'spec':{%s'%s':%s,'selector':{'matchLabels':"
 			    "{'app':'%s'}}}}",
 			    name, policy, sim_draw(&c->sim, 2) ? "minAvailable" : "maxUnavailable",
-			    draw_intstr(c, 4), draw_name(c, apps[sim_draw(&c->sim, 4)], 4)));
+			    draw_intstr(c, 4), app != NULL ? app : "app-0"));
 }
 
 void work_on_quota(struct chaos *c)

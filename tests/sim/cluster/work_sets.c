@@ -1,8 +1,7 @@
 /* StatefulSets and DaemonSets. */
 #include "tests/sim/cluster/clients.h"
 
-/* --- StatefulSets ------------------------------------------------------------------------------
- */
+/* --- StatefulSets ------------------------------------------------------------------------ */
 
 static const char *stateful_strategy(struct chaos *c)
 {
@@ -54,8 +53,7 @@ void work_on_statefulset(struct chaos *c)
 	ask(c, "patch", "statefulsets.apps", o->namespace, o->name, json);
 }
 
-/* --- DaemonSets ---------------------------------------------------------------------------------
- */
+/* --- DaemonSets -------------------------------------------------------------------------- */
 
 static const char *daemon_strategy(struct chaos *c)
 {
