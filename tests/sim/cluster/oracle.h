@@ -55,6 +55,7 @@ struct node_book {
 	uint64_t gone_ns, closed_ns, no_execute_ns; /* Since when; no_execute_ns: when last seen. */
 	uint64_t out_of_service_ns;                 /* When last declared so. */
 	bool closed, no_execute;                    /* Cordoned or under the drill taint. */
+	bool only_cordoned;
 	char zone;
 	int64_t cpu_milli, memory_bytes, pods;
 	int64_t cpu_used, memory_used, pods_used;

@@ -65,9 +65,12 @@ static void note_node(struct chaos *c, struct node_book *n, const struct object 
 {
 	bool closed = o->facts.node->unschedulable || has_taint(o, "drill", NULL);
 
-	if (closed && !n->closed)
+	bool only_cordoned = closed && !has_taint(o, "drill", NULL);
+
+	if (closed && (!n->closed || (n->only_cordoned && !only_cordoned)))
 		n->closed_ns = c->sim.now_ns;
 	n->closed = closed;
+	n->only_cordoned = only_cordoned;
 	n->no_execute = has_taint(o, NULL, "NoExecute");
 	if (n->no_execute)
 		n->no_execute_ns = c->sim.now_ns;
@@ -105,20 +108,19 @@ void nodes_look_at_node(struct chaos *c, const struct change *change)
 
 /* --- Placement --------------------------------------------------------------------------- */
 
-static bool bears_everything(const CoreV1__PodSpec *spec)
+static bool bears(const CoreV1__PodSpec *spec, const char *key)
 {
 	for (size_t i = 0; i < spec->n_tolerations; i++)
-		if (text_empty(spec->tolerations[i]->key) &&
+		if ((text_empty(spec->tolerations[i]->key) ||
+		     text_is(spec->tolerations[i]->key, key)) &&
 		    text_is(spec->tolerations[i]->operator_, "Exists"))
 			return true;
 	return false;
 }
 
-/* A cordon is borne by whoever bears its taint; the drill taint by nobody else. */
 static bool may_be_on_closed(const CoreV1__PodSpec *spec, const struct node_book *n)
 {
-	(void)n;
-	return bears_everything(spec);
+	return bears(spec, n->only_cordoned ? "node.kubernetes.io/unschedulable" : "drill");
 }
 
 static void check_room(struct chaos *c, const struct object *o, const struct node_book *n)

@@ -16,6 +16,7 @@ struct stateful_book {
 
 struct daemon_book {
 	struct recent surge, unavailable; /* Of as many nodes as there are. */
+	struct recent only_a;             /* For nodes of zone a. */
 };
 
 /* --- What they want ---------------------------------------------------------------------- */
@@ -59,6 +60,7 @@ void sets_look_at_daemonset(struct chaos *c, const struct change *change)
 		map_put(&c->oracle->daemons, o->facts.uid, d);
 	}
 	recent_set(&d->surge, surge, c->sim.now_ns);
+	recent_set(&d->only_a, m->spec->template_->spec->n_nodeselector > 0, c->sim.now_ns);
 	recent_set(&d->unavailable, surge + unavailable == 0 ? 1 : unavailable, c->sim.now_ns);
 }
 
@@ -192,7 +194,7 @@ static const char *target_of(struct chaos *c, const struct object *o)
 }
 
 struct node_pods {
-	int32_t there, ready;
+	int32_t there, stay, ready;
 };
 
 static struct node_pods pods_for(struct chaos *c, const char *owner, const char *target,
@@ -207,6 +209,7 @@ static struct node_pods pods_for(struct chaos *c, const char *owner, const char 
 		    strcmp(target_of(c, p->o), target) != 0)
 			continue;
 		n.there++;
+		n.stay += p->o->facts.deleted_ns == 0;
 		n.ready += is_or_was_ready(c, p);
 	}
 	return n;
@@ -223,9 +226,21 @@ static void check_daemon_begin(struct chaos *c, const struct object *o, const st
 	if (target[0] == '\0')
 		chaos_fail(c, "pod %s/%s is for no node", o->namespace, o->name);
 	n = pods_for(c, p->owner, target, NULL);
-	if (n.there > 1 + (recent_most(&d->surge, c->sim.now_ns) > 0))
+	/* With a surge whoever is to go does not count, without one it is waited for. */
+	if (recent_most(&d->surge, c->sim.now_ns) > 0 ? n.stay > 2 : n.there > 1)
 		chaos_fail(c, "pod %s/%s is number %d for %s", o->namespace, o->name, n.there,
 			   target);
+}
+
+/* Where it has no business the controller may do as it likes. */
+static bool is_for(struct chaos *c, const struct daemon_book *d, const char *name)
+{
+	const struct node_book *node = node_book(c, name);
+
+	if (!node->present || node->closed || node->no_execute ||
+	    node->closed_ns + GRACE_NS >= c->sim.now_ns)
+		return false;
+	return node->zone == 'a' || recent_most(&d->only_a, c->sim.now_ns) == 0;
 }
 
 static void check_daemon_end(struct chaos *c, const struct object *o, const struct pod_book *p,
@@ -233,18 +248,17 @@ static void check_daemon_end(struct chaos *c, const struct object *o, const stru
 {
 	const struct daemon_book *d = map_get(&c->oracle->daemons, p->owner);
 	const char *target = target_of(c, o);
-	const struct node_book *node = node_book(c, target);
 	int32_t without = 0;
 
-	if (d == NULL || !was_ready || !node->present || node->closed || node->no_execute ||
-	    node->closed_ns + GRACE_NS >= c->sim.now_ns ||
+	if (d == NULL || !was_ready || !is_for(c, d, target) ||
 	    pods_for(c, p->owner, target, p).ready > 0)
 		return;
 	for (unsigned i = 0; i < c->agents.n; i++) {
 		const char *name = c->agents.all[i].name;
 		struct node_pods n = pods_for(c, p->owner, name, p);
 
-		without += strcmp(name, target) == 0 || (n.there > 0 && n.ready == 0);
+		without += strcmp(name, target) == 0 ||
+			   (is_for(c, d, name) && n.there > 0 && n.ready == 0);
 	}
 	if (without > recent_most(&d->unavailable, c->sim.now_ns))
 		chaos_fail(c, "pod %s/%s is ended: %d nodes are without, %d may be", o->namespace,
