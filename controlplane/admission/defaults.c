@@ -155,11 +155,6 @@ static const struct rule daemon_set_rules[] = {
 	EMPTY(AppsV1__DaemonSetSpec, updatestrategy, apps_v1__daemon_set_update_strategy),
 	INT32(AppsV1__DaemonSetSpec, revisionhistorylimit, 10),
 };
-static const struct rule job_rules[] = {
-	TEXT(BatchV1__JobSpec, completionmode, "NonIndexed"),
-	BOOL(BatchV1__JobSpec, suspend, 0),
-	BOOL(BatchV1__JobSpec, manualselector, 0),
-};
 static const struct rule failure_pattern_rules[] = {
 	TEXT(BatchV1__PodFailurePolicyOnPodConditionsPattern, status, "True"),
 };
@@ -229,7 +224,6 @@ static const struct group groups[] = {
 	GROUP(apps_v1__daemon_set_spec, daemon_set_rules, NULL),
 	FILL(apps_v1__daemon_set_update_strategy, default_daemon_set_strategy),
 	FILL(batch_v1__job, default_job),
-	GROUP(batch_v1__job_spec, job_rules, NULL),
 	GROUP(batch_v1__pod_failure_policy_on_pod_conditions_pattern, failure_pattern_rules, NULL),
 	GROUP(batch_v1__cron_job_spec, cron_job_rules, NULL),
 	GROUP(networking_v1__ingress_class_parameters_reference, class_parameters_rules, NULL),

@@ -268,6 +268,7 @@ void default_daemon_set_strategy(struct arena *arena, ProtobufCMessage *message)
 		s->rollingupdate->maxsurge = make_int(arena, 0);
 }
 
+/* Of Jobs only: the template of a CronJob is completed when a Job is made of it. */
 void default_job(struct arena *arena, ProtobufCMessage *message)
 {
 	BatchV1__Job *job = (BatchV1__Job *)message;
@@ -275,6 +276,12 @@ void default_job(struct arena *arena, ProtobufCMessage *message)
 
 	if (spec == NULL)
 		return;
+	if (text_empty(spec->completionmode))
+		spec->completionmode = arena_strdup(arena, "NonIndexed");
+	if (!spec->has_suspend)
+		make_set(spec, suspend, 0);
+	if (!spec->has_manualselector)
+		make_set(spec, manualselector, 0);
 	if (!spec->has_completions && !spec->has_parallelism)
 		make_set(spec, completions, 1);
 	if (!spec->has_parallelism)
