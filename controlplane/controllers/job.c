@@ -274,7 +274,8 @@ static void look_at_job(struct job *j)
 	if (!j->deleted && !decided_before(j))
 		decide(j);
 	job_find_awaited(j);
-	if (j->end != JOB_GOES_ON)
+	/* The pods of a Job being deleted are the garbage collector's. */
+	if (j->end != JOB_GOES_ON && !j->deleted)
 		job_delete_active(j);
 	else if (!j->deleted)
 		job_manage(j);

@@ -111,8 +111,9 @@ static void fold_uncounted(struct job *j)
 	for (size_t i = 0; i < j->n_pods; i++) {
 		const char *uid = j->pods[i].facts->object->facts.uid;
 
-		j->pods[i].counted = listed(u->succeeded, u->n_succeeded, uid) ||
-				     listed(u->failed, u->n_failed, uid);
+		j->pods[i].counted = !j->pods[i].active &&
+				     (listed(u->succeeded, u->n_succeeded, uid) ||
+				      listed(u->failed, u->n_failed, uid));
 	}
 }
 

@@ -128,6 +128,42 @@ static const struct {
 	  "{\"metadata\":{\"name\":\"s\",\"annotations\":{\"storageclass.kubernetes.io/"
 	  "is-default-class\":\"true\"}},\"provisioner\":\"p\"}",
 	  "[\"s (default)\",\"p\",\"Delete\",\"Immediate\",false,\"<unknown>\"]" },
+	{ "a job that runs", "batch", "Job",
+	  "{\"metadata\":{\"name\":\"j\"},\"spec\":{\"completions\":5,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},"
+	  "\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}},\"status\":{\"startTime\":"
+	  "\"2025-01-02T03:03:05Z\",\"succeeded\":2}}",
+	  "[\"j\",\"Running\",\"2/5\",\"60s\",\"<unknown>\",\"c\",\"i\",\"a=b\"]" },
+	{ "one that is done", "batch", "Job",
+	  "{\"metadata\":{\"name\":\"j\",\"deletionTimestamp\":\"2025-01-02T03:04:05Z\"},\"spec\":{"
+	  "\"parallelism\":3},\"status\":{\"startTime\":\"2025-01-02T03:02:05Z\",\"completionTime\":"
+	  "\"2025-01-02T03:02:15Z\",\"succeeded\":1,\"conditions\":[{\"type\":\"SuccessCriteriaMet\",\"status\":"
+	  "\"True\"},{\"type\":\"Complete\",\"status\":\"True\"}]}}",
+	  "[\"j\",\"Complete\",\"1/1 of 3\",\"10s\",\"<unknown>\",\"\",\"\",\"<none>\"]" },
+	{ "one that is about to fail", "batch", "Job",
+	  "{\"metadata\":{\"name\":\"j\"},\"status\":{\"conditions\":[{\"type\":\"Suspended\",\"status\":\"False\"},{"
+	  "\"type\":\"FailureTarget\",\"status\":\"True\"}]}}",
+	  "[\"j\",\"FailureTarget\",\"0/1\",\"\",\"<unknown>\",\"\",\"\",\"<none>\"]" },
+	{ "one that rests", "batch", "Job",
+	  "{\"metadata\":{\"name\":\"j\"},\"status\":{\"conditions\":[{\"type\":\"Suspended\",\"status\":\"True\"}]}}",
+	  "[\"j\",\"Suspended\",\"0/1\",\"\",\"<unknown>\",\"\",\"\",\"<none>\"]" },
+	{ "one that goes", "batch", "Job",
+	  "{\"metadata\":{\"name\":\"j\",\"deletionTimestamp\":\"2025-01-02T03:04:05Z\"}}",
+	  "[\"j\",\"Terminating\",\"0/1\",\"\",\"<unknown>\",\"\",\"\",\"<none>\"]" },
+	{ "a cron job", "batch", "CronJob",
+	  "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"schedule\":\"@daily\",\"suspend\":true,\"timeZone\":"
+	  "\"Europe/Berlin\",\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\","
+	  "\"image\":\"i\"}]}}}}},\"status\":{\"active\":[{\"name\":\"a\"},{\"name\":\"b\"}],\"lastScheduleTime\":"
+	  "\"2025-01-02T03:03:05Z\"}}",
+	  "[\"c\",\"@daily\",\"Europe/Berlin\",\"True\",2,\"60s\",\"<unknown>\",\"c\",\"i\",\"<none>\"]" },
+	{ "a cron job that never ran", "batch", "CronJob",
+	  "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"schedule\":\"@daily\"}}",
+	  "[\"c\",\"@daily\",\"<none>\",\"<unset>\",0,\"<none>\",\"<unknown>\",\"\",\"\",\"<none>\"]" },
+	{ "a daemon set", "apps", "DaemonSet",
+	  "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"spec\":{"
+	  "\"nodeSelector\":{\"y\":\"2\",\"x\":\"1\"},\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}},\"status\":{"
+	  "\"desiredNumberScheduled\":5,\"currentNumberScheduled\":4,\"numberReady\":3,"
+	  "\"updatedNumberScheduled\":2,\"numberAvailable\":1}}",
+	  "[\"d\",5,4,3,2,1,\"x=1,y=2\",\"<unknown>\",\"c\",\"i\",\"a=b\"]" },
 	{ "a config map", "", "ConfigMap",
 	  "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\",\"b\":\"2\"},\"binaryData\":{\"z\":"
 	  "\"AA==\"}}",

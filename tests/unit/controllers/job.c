@@ -523,6 +523,24 @@ static void many_ends_are_counted_once(void **state)
 	expect_status(&w, "many", "'succeeded':1200|'type':'Complete'");
 }
 
+/* A Job on its way out lets go of its pods, running or not, and makes no others. */
+static void a_job_being_deleted(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+	struct intents intents;
+
+	init_world(&w);
+	put_job(&w,
+		"'completions':3,'parallelism':3,'podFailurePolicy':{'rules':[{'action':'FailJob',"
+		"'onExitCodes':{'operator':'In','values':[1]}}]}",
+		"{'startTime':'2023-11-14T22:00:00Z'}");
+	put_pods(&w, "a:Failed b:Running c:Succeeded");
+	assert_int_equal(world_delete(&w, "jobs.batch", "default", "j", -1, "Foreground"), 0);
+	assert_string_equal(look(&w, &intents), "update a\nupdate b\nupdate c\nstatus j\n");
+	assert_int_equal(world_apply(&w, &intents, NULL), 0);
+	expect_status(&w, "deleted", "'succeeded':1|'failed':1");
+}
+
 /* A finalizer whose Job is gone is nobody's. */
 static void pods_without_a_job(void **state)
 {
@@ -605,6 +623,7 @@ int main(void)
 		cmocka_unit_test(worlds_and_intents),
 		cmocka_unit_test(indexed_pods),
 		cmocka_unit_test(many_ends_are_counted_once),
+		cmocka_unit_test(a_job_being_deleted),
 		cmocka_unit_test(pods_without_a_job),
 		cmocka_unit_test(a_deleted_pod_that_never_ran),
 		cmocka_unit_test(events_say_what_happened),

@@ -245,12 +245,65 @@ static void test_claims(void **state)
 	entry_fini(&e);
 }
 
+/* Where an unassigned pod may go only, and when a pod's last container ended. */
+static void test_pins_and_ends(void **state)
+{
+	static const struct {
+		const char *pod, *pinned_to;
+		int64_t finished_s;
+	} cases[] = {
+		{ "'spec':{'containers':[]}", "", 0 },
+		{ "'spec':{'affinity':{'nodeAffinity':{"
+		  "'requiredDuringSchedulingIgnoredDuringExecution':{'nodeSelectorTerms':[{"
+		  "'matchFields':[{'key':'metadata.name','operator':'In','values':['n1']}]}]}}}}",
+		  "n1", 0 },
+		{ "'spec':{'nodeName':'n1','affinity':{'nodeAffinity':{"
+		  "'requiredDuringSchedulingIgnoredDuringExecution':{'nodeSelectorTerms':[{"
+		  "'matchFields':[{'key':'metadata.name','operator':'In','values':['n1']}]}]}}}}",
+		  "", 0 },
+		{ "'spec':{'affinity':{'nodeAffinity':{"
+		  "'requiredDuringSchedulingIgnoredDuringExecution':{'nodeSelectorTerms':[{"
+		  "'matchFields':[{'key':'metadata.name','operator':'In','values':['n1','n2']}]}]}}"
+		  "}}",
+		  "", 0 },
+		{ "'spec':{'affinity':{'nodeAffinity':{"
+		  "'requiredDuringSchedulingIgnoredDuringExecution':{'nodeSelectorTerms':[{"
+		  "'matchFields':[{'key':'metadata.name','operator':'NotIn','values':['n1']}]}]}}}}",
+		  "", 0 },
+		{ "'status':{'initContainerStatuses':[{'name':'i','state':{'terminated':{'exitCode'"
+		  ":0,'startedAt':'1970-01-01T00:00:01Z','finishedAt':'1970-01-01T00:00:02Z'}}}],"
+		  "'containerStatuses':[{'name':'a','state':{'terminated':{'exitCode':1,"
+		  "'startedAt':'1970-01-01T00:00:08Z','finishedAt':'1970-01-01T00:00:09Z'}}},{"
+		  "'name':'b','state':{'terminated':{'exitCode':1,'finishedAt':"
+		  "'1970-01-01T00:00:05Z'}}}]}",
+		  "", 9 },
+		{ "'status':{'containerStatuses':[{'name':'a','state':{'running':{}},'lastState':{"
+		  "'terminated':{'exitCode':1,'finishedAt':'1970-01-01T00:00:09Z'}}}]}",
+		  "", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct entry e;
+		char json[600];
+
+		entry_init(&e);
+		snprintf(json, sizeof(json), "{'metadata':{'name':'x'},%s}", cases[i].pod);
+
+		struct object *o = object_of(&e, "pods", json);
+
+		assert_string_equal(o->facts.pod->pinned_to, cases[i].pinned_to);
+		assert_int_equal(o->facts.pod->finished_ns, cases[i].finished_s * 1000000000);
+		object_unref(o);
+		entry_fini(&e);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_metadata),
-		cmocka_unit_test(test_claims),  cmocka_unit_test(test_pod_requests),
-		cmocka_unit_test(test_pod),       cmocka_unit_test(test_node),
+		cmocka_unit_test(test_pins_and_ends), cmocka_unit_test(test_metadata),
+		cmocka_unit_test(test_claims),        cmocka_unit_test(test_pod_requests),
+		cmocka_unit_test(test_pod),           cmocka_unit_test(test_node),
 		cmocka_unit_test(test_any_bytes),
 	};
 
