@@ -118,29 +118,41 @@ static void begin_waiting(struct scheduler *s, struct pod *pod)
 	queue_add(s, pod);
 }
 
+/* The pod asks for something else now: it has its turn again. */
+static void change_wish(struct scheduler *s, struct pod *pod, struct wish *wish)
+{
+	struct waiting *w = pod->waiting;
+	bool waits = pod->state == POD_UNSCHEDULABLE || pod->state == POD_BACKOFF;
+
+	if (waits)
+		queue_remove(s, pod);
+	wish_unref(&s->wishes, &s->cluster, w->wish);
+	w->wish = wish;
+	if (waits)
+		queue_add(s, pod);
+}
+
 /* Newer bytes of a pod that waits. What our own report changes is nothing to it. */
 static void on_waiting(struct scheduler *s, struct pod *pod, const struct object *new)
 {
-	struct waiting *w = pod->waiting;
 	bool same = class_is_same(pod->object, new);
+	struct wish *wish;
 
-	if (same && pod->state != POD_GATED) {
-		queue_update(s, pod, new);
-		return;
-	}
-	if (pod->state == POD_ASSUMED) {
-		struct wish *before = w->wish;
-
+	if (pod->state == POD_GATED && !is_gated(new)) {
+		queue_remove(s, pod);
+		waiting_end(s, pod);
 		cluster_pod_update(&s->cluster, pod, new);
-		w->wish = wish_ref(&s->wishes, &s->cluster, pod);
-		wish_unref(&s->wishes, &s->cluster, before);
+		begin_waiting(s, pod);
 		return;
 	}
-	/* Its spec or labels changed (a gate is gone, say): all begins anew. */
-	queue_remove(s, pod);
-	waiting_end(s, pod);
-	cluster_pod_update(&s->cluster, pod, new);
-	begin_waiting(s, pod);
+	queue_update(s, pod, new);
+	if (same || pod->state == POD_GATED)
+		return;
+	wish = wish_ref(&s->wishes, &s->cluster, pod);
+	if (wish == pod->waiting->wish)
+		wish_unref(&s->wishes, &s->cluster, wish);
+	else
+		change_wish(s, pod, wish);
 }
 
 static void on_placed(struct scheduler *s, struct pod *pod, const struct object *new,

@@ -1,101 +1,5 @@
 /* Pods and nodes in, assignments out; and what is said when there is none. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "common/base/cleanup.h"
-#include "controlplane/scheduler/scheduler.h"
-#include "tests/unit/world/world.h"
-
-#define S INT64_C(1000000000)
-
-struct bed {
-	struct world w;
-	struct scheduler *scheduler;
-	struct store_listener listener;
-};
-
-static void on_change(void *ctx, const struct change *change)
-{
-	struct bed *b = ctx;
-
-	scheduler_on_change(b->scheduler, change->old, change->new, b->w.now_ns);
-}
-
-static void setup(struct bed *b)
-{
-	world_init(&b->w);
-	b->scheduler = scheduler_create(&(struct scheduler_config){ .seed = 1 });
-	b->listener = (struct store_listener){ .cb = on_change, .ctx = b };
-	store_listen(b->w.store, &b->listener);
-	scheduler_seed(b->scheduler, b->w.store, b->w.now_ns);
-	world_put(&b->w, "{'kind':'Namespace','metadata':{'name':'default'}}");
-	world_put(&b->w, "{'kind':'ServiceAccount','metadata':{'name':'default',"
-			 "'namespace':'default'}}");
-}
-
-static void teardown(struct bed *b)
-{
-	scheduler_destroy(b->scheduler);
-	world_fini(&b->w);
-}
-
-/* "n1 cpu=4 memory=8Gi" plus what stands in spec and labels. */
-static void put_node(struct bed *b, const char *name, const char *cpu, const char *labels,
-		     const char *spec)
-{
-	world_put(&b->w,
-		  arena_printf(&b->w.arena,
-			       "{'kind':'Node','metadata':{'name':'%s','labels':{%s}},'spec':{"
-			       "%s},'status':{'allocatable':{'cpu':'%s','memory':'8Gi',"
-			       "'ephemeral-storage':'100Gi','pods':'110'},'conditions':[{"
-			       "'type':'Ready','status':'True'}]}}",
-			       name, labels, spec, cpu));
-}
-
-static void create_pod(struct bed *b, const char *name, const char *cpu, const char *spec)
-{
-	struct status st = { 0 };
-
-	if (world_create(
-		    &b->w,
-		    arena_printf(&b->w.arena,
-				 "{'kind':'Pod','metadata':{'name':'%s','namespace':'default'},"
-				 "'spec':{%s%s'containers':[{'name':'a','image':'b','resources':{"
-				 "'requests':{'cpu':'%s'}}}]}}",
-				 name, spec, spec[0] ? "," : "", cpu),
-		    &st) == NULL)
-		fail_msg("%s: %s", name, st.message);
-}
-
-/* Decides until nothing waits; every decision is applied. The intents as text, events included. */
-static char *run(struct bed *b)
-{
-	char *text = arena_strdup(&b->w.arena, "");
-
-	for (;;) {
-		struct view v = world_view(&b->w);
-		struct intents intents;
-		const struct object *pod;
-
-		intents_init(&intents, &b->w.arena);
-		if (!scheduler_next(b->scheduler, &v, &intents, &pod))
-			return text;
-		text = arena_printf(&b->w.arena, "%s%s", text,
-				    intents_print(&intents, &b->w.arena));
-		assert_int_equal(world_apply(&b->w, &intents, NULL), 0);
-	}
-}
-
-static const char *node_of(struct bed *b, const char *pod)
-{
-	return world_get(&b->w, "pods", "default", pod)->facts.pod->node_name;
-}
+#include "tests/unit/scheduler/bed.h"
 
 /* --- One pod among nodes ------------------------------------------------------------------- */
 
@@ -207,15 +111,15 @@ static const struct {
 static void one_pod_among_nodes(void **state)
 {
 	for (size_t i = 0; i < array_size(cases); i++) {
-		auto_with(teardown) struct bed b;
+		auto_with(bed_fini) struct bed b;
 
-		setup(&b);
+		bed_init(&b);
 		for (size_t k = 0; k < array_size(cases[i].nodes) && cases[i].nodes[k]; k++)
-			put_node(&b, cases[i].nodes[k]->name, cases[i].nodes[k]->cpu,
-				 cases[i].nodes[k]->labels, cases[i].nodes[k]->spec);
-		create_pod(&b, "p", cases[i].cpu, cases[i].spec);
+			bed_put_node(&b, cases[i].nodes[k]->name, cases[i].nodes[k]->cpu,
+				     cases[i].nodes[k]->labels, cases[i].nodes[k]->spec);
+		bed_create_pod(&b, "p", cases[i].cpu, cases[i].spec);
 
-		char *got = run(&b);
+		char *got = bed_run(&b);
 
 		if (strcmp(got, cases[i].outcome) != 0)
 			fail_msg("%s: got\n%swanted\n%s", cases[i].name, got, cases[i].outcome);
@@ -226,12 +130,12 @@ static void one_pod_among_nodes(void **state)
 
 static void room_is_promised_once(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 
-	setup(&b);
-	put_node(&b, "n1", "2", "", "");
+	bed_init(&b);
+	bed_put_node(&b, "n1", "2", "", "");
 	for (int i = 0; i < 3; i++)
-		create_pod(&b, arena_printf(&b.w.arena, "p%d", i), "1", "");
+		bed_create_pod(&b, arena_printf(&b.w.arena, "p%d", i), "1", "");
 
 	/* None of the plans is applied: the third finds no room all the same. */
 	size_t binds = 0;
@@ -255,20 +159,20 @@ static void room_is_promised_once(void **state)
 			  b.w.now_ns);
 	assert_int_equal(scheduler_count(b.scheduler).assumed, 1);
 	assert_int_equal(scheduler_again_ns(b.scheduler), b.w.now_ns + S);
-	assert_non_null(strstr(run(&b), "bind pods default/p2 n1"));
+	assert_non_null(strstr(bed_run(&b), "bind pods default/p2 n1"));
 	world_delete(&b.w, "pods", "default", "p2", 0, NULL);
 	b.w.now_ns += S;
-	assert_non_null(strstr(run(&b), "bind pods default/p0 n1"));
+	assert_non_null(strstr(bed_run(&b), "bind pods default/p0 n1"));
 }
 
 static void pods_of_one_owner_are_spread(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 	size_t on[3] = { 0 };
 
-	setup(&b);
+	bed_init(&b);
 	for (int i = 0; i < 3; i++)
-		put_node(&b, arena_printf(&b.w.arena, "n%d", i), "4", "", "");
+		bed_put_node(&b, arena_printf(&b.w.arena, "n%d", i), "4", "", "");
 	for (int i = 0; i < 9; i++)
 		world_put(&b.w,
 			  arena_printf(
@@ -279,19 +183,19 @@ static void pods_of_one_owner_are_spread(void **state)
 				  "'schedulerName':'default-scheduler','containers':[{'name':'a',"
 				  "'image':'b'}]},'status':{'phase':'Pending'}}",
 				  i));
-	run(&b);
+	bed_run(&b);
 	for (int i = 0; i < 9; i++)
-		on[node_of(&b, arena_printf(&b.w.arena, "p%d", i))[1] - '0']++;
+		on[bed_node_of(&b, arena_printf(&b.w.arena, "p%d", i))[1] - '0']++;
 	for (size_t i = 0; i < 3; i++)
 		assert_int_equal(on[i], 3);
 }
 
 static void ports_of_the_host_are_taken_once(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 
-	setup(&b);
-	put_node(&b, "n1", "4", "", "");
+	bed_init(&b);
+	bed_put_node(&b, "n1", "4", "", "");
 	for (int i = 0; i < 2; i++)
 		world_put(&b.w,
 			  arena_printf(&b.w.arena,
@@ -301,8 +205,9 @@ static void ports_of_the_host_are_taken_once(void **state)
 				       "'containerPort':80,'hostPort':80,'protocol':'TCP'}]}]},"
 				       "'status':{'phase':'Pending'}}",
 				       i));
-	assert_non_null(strstr(run(&b), "0/1 nodes are available: 1 node(s) didn't have free ports "
-					"for the requested pod ports."));
+	assert_non_null(strstr(bed_run(&b),
+			       "0/1 nodes are available: 1 node(s) didn't have free ports "
+			       "for the requested pod ports."));
 }
 
 /* --- Neighbours ---------------------------------------------------------------------------- */
@@ -331,134 +236,135 @@ static void put_labelled(struct bed *b, const char *name, const char *spec)
 
 static void put_three_nodes(struct bed *b)
 {
-	put_node(b, "n1", "4", "'host':'n1','zone':'a'", "");
-	put_node(b, "n2", "4", "'host':'n2','zone':'a'", "");
-	put_node(b, "n3", "4", "'host':'n3','zone':'b'", "");
+	bed_put_node(b, "n1", "4", "'host':'n1','zone':'a'", "");
+	bed_put_node(b, "n2", "4", "'host':'n2','zone':'a'", "");
+	bed_put_node(b, "n3", "4", "'host':'n3','zone':'b'", "");
 }
 
 static void those_who_shun_each_other_part(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 
-	setup(&b);
+	bed_init(&b);
 	put_three_nodes(&b);
 	put_labelled(&b, "p1", SHUN("zone"));
 	put_labelled(&b, "p2", SHUN("zone"));
 	put_labelled(&b, "p3", SHUN("zone"));
-	assert_non_null(strstr(run(&b), "0/3 nodes are available: 3 node(s) didn't match pod "
-					"anti-affinity rules."));
-	assert_string_not_equal(node_of(&b, "p1"), "");
-	assert_string_not_equal(node_of(&b, "p2"), "");
+	assert_non_null(strstr(bed_run(&b), "0/3 nodes are available: 3 node(s) didn't match pod "
+					    "anti-affinity rules."));
+	assert_string_not_equal(bed_node_of(&b, "p1"), "");
+	assert_string_not_equal(bed_node_of(&b, "p2"), "");
 	/* One that has nothing against them is shunned all the same. */
 	put_labelled(&b, "p4", "");
-	assert_non_null(strstr(run(&b), "3 node(s) didn't satisfy existing pods anti-affinity "
-					"rules."));
+	assert_non_null(strstr(bed_run(&b), "3 node(s) didn't satisfy existing pods anti-affinity "
+					    "rules."));
 	/* One of them goes: its zone is free for the one that waits longest. */
 	world_delete(&b.w, "pods", "default", "p1", 0, NULL);
 	b.w.now_ns += S;
-	assert_non_null(strstr(run(&b), "bind pods default/p3"));
+	assert_non_null(strstr(bed_run(&b), "bind pods default/p3"));
 }
 
 static void those_who_want_each_other_meet(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 
-	setup(&b);
+	bed_init(&b);
 	put_three_nodes(&b);
 	put_labelled(&b, "p1", WANT("host"));
-	run(&b);
-	assert_string_not_equal(node_of(&b, "p1"), "");
+	bed_run(&b);
+	assert_string_not_equal(bed_node_of(&b, "p1"), "");
 	for (int i = 2; i < 6; i++)
 		put_labelled(&b, arena_printf(&b.w.arena, "p%d", i), WANT("host"));
-	run(&b);
+	bed_run(&b);
 	for (int i = 2; i < 6; i++)
-		assert_string_equal(node_of(&b, arena_printf(&b.w.arena, "p%d", i)),
-				    node_of(&b, "p1"));
+		assert_string_equal(bed_node_of(&b, arena_printf(&b.w.arena, "p%d", i)),
+				    bed_node_of(&b, "p1"));
 	/* Others are wanted who are nowhere. */
-	create_pod(&b, "q", "1",
-		   "'affinity':{'podAffinity':{"
-		   "'requiredDuringSchedulingIgnoredDuringExecution':[{'labelSelector':{"
-		   "'matchLabels':{'app':'db'}},'topologyKey':'host'}]}}");
-	assert_non_null(strstr(run(&b), "3 node(s) didn't match pod affinity rules."));
+	bed_create_pod(&b, "q", "1",
+		       "'affinity':{'podAffinity':{"
+		       "'requiredDuringSchedulingIgnoredDuringExecution':[{'labelSelector':{"
+		       "'matchLabels':{'app':'db'}},'topologyKey':'host'}]}}");
+	assert_non_null(strstr(bed_run(&b), "3 node(s) didn't match pod affinity rules."));
 	world_put(&b.w, "{'kind':'Pod','metadata':{'name':'db','namespace':'default','labels':{"
 			"'app':'db'}},'spec':{'nodeName':'n2','containers':[{'name':'a','image':"
 			"'b'}]},'status':{'phase':'Running'}}");
 	b.w.now_ns += S;
-	assert_non_null(strstr(run(&b), "bind pods default/q n2"));
+	assert_non_null(strstr(bed_run(&b), "bind pods default/q n2"));
 }
 
 static void places_are_filled_evenly(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 	size_t in_b = 0;
 
-	setup(&b);
+	bed_init(&b);
 	put_three_nodes(&b);
 	for (int i = 0; i < 8; i++)
 		put_labelled(&b, arena_printf(&b.w.arena, "p%d", i), SPREAD("zone", "1"));
-	run(&b);
+	bed_run(&b);
 	for (int i = 0; i < 8; i++)
-		in_b += strcmp(node_of(&b, arena_printf(&b.w.arena, "p%d", i)), "n3") == 0;
+		in_b += strcmp(bed_node_of(&b, arena_printf(&b.w.arena, "p%d", i)), "n3") == 0;
 	assert_int_equal(in_b, 4);
 	/* A zone is full: the other one must not run ahead. */
-	put_node(&b, "n3", "4", "'host':'n3','zone':'b'", "'unschedulable':true");
+	bed_put_node(&b, "n3", "4", "'host':'n3','zone':'b'", "'unschedulable':true");
 	put_labelled(&b, "more", SPREAD("zone", "1"));
 	put_labelled(&b, "too-many", SPREAD("zone", "1"));
-	assert_non_null(strstr(run(&b), "0/3 nodes are available: 1 node(s) were unschedulable, 2 "
-					"node(s) didn't match pod topology spread constraints."));
+	assert_non_null(strstr(bed_run(&b),
+			       "0/3 nodes are available: 1 node(s) were unschedulable, 2 "
+			       "node(s) didn't match pod topology spread constraints."));
 }
 
 static void changes_wake_those_who_wait(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 
-	setup(&b);
-	put_node(&b, "n1", "1", "", "");
-	create_pod(&b, "p", "1", "");
-	create_pod(&b, "q", "1", "");
-	run(&b);
+	bed_init(&b);
+	bed_put_node(&b, "n1", "1", "", "");
+	bed_create_pod(&b, "p", "1", "");
+	bed_create_pod(&b, "q", "1", "");
+	bed_run(&b);
 	assert_int_equal(scheduler_count(b.scheduler).unschedulable, 1);
-	assert_string_equal(run(&b), "");
+	assert_string_equal(bed_run(&b), "");
 	/* Room on the node: the first pod ends. */
 	world_delete(&b.w, "pods", "default", "p", 0, NULL);
 	b.w.now_ns += S;
-	assert_non_null(strstr(run(&b), "bind pods default/q n1"));
+	assert_non_null(strstr(bed_run(&b), "bind pods default/q n1"));
 	/* Another node. */
-	create_pod(&b, "r", "1", "");
-	run(&b);
-	put_node(&b, "n2", "1", "", "");
+	bed_create_pod(&b, "r", "1", "");
+	bed_run(&b);
+	bed_put_node(&b, "n2", "1", "", "");
 	b.w.now_ns += S;
-	assert_non_null(strstr(run(&b), "bind pods default/r n2"));
+	assert_non_null(strstr(bed_run(&b), "bind pods default/r n2"));
 	/* A gate that is lifted. */
-	create_pod(&b, "g", "0", "'schedulingGates':[{'name':'example.com/g'}]");
-	assert_string_equal(run(&b), "");
+	bed_create_pod(&b, "g", "0", "'schedulingGates':[{'name':'example.com/g'}]");
+	assert_string_equal(bed_run(&b), "");
 	assert_int_equal(scheduler_count(b.scheduler).placed, 2);
 }
 
 static void the_important_come_first(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 
-	setup(&b);
-	put_node(&b, "n1", "1", "", "");
-	create_pod(&b, "low", "1", "");
-	create_pod(&b, "high", "1", "'priorityClassName':'system-cluster-critical'");
-	run(&b);
-	assert_string_equal(node_of(&b, "high"), "n1");
-	assert_string_equal(node_of(&b, "low"), "");
+	bed_init(&b);
+	bed_put_node(&b, "n1", "1", "", "");
+	bed_create_pod(&b, "low", "1", "");
+	bed_create_pod(&b, "high", "1", "'priorityClassName':'system-cluster-critical'");
+	bed_run(&b);
+	assert_string_equal(bed_node_of(&b, "high"), "n1");
+	assert_string_equal(bed_node_of(&b, "low"), "");
 }
 
 /* What a new leader builds from the store is what the old one had. */
 static void a_new_leader_knows_the_same(void **state)
 {
-	auto_with(teardown) struct bed b;
+	auto_with(bed_fini) struct bed b;
 
-	setup(&b);
+	bed_init(&b);
 	for (int i = 0; i < 5; i++)
-		put_node(&b, arena_printf(&b.w.arena, "n%d", i), "2", "", "");
+		bed_put_node(&b, arena_printf(&b.w.arena, "n%d", i), "2", "", "");
 	for (int i = 0; i < 12; i++)
-		create_pod(&b, arena_printf(&b.w.arena, "p%d", i), "1", "");
-	run(&b);
+		bed_create_pod(&b, arena_printf(&b.w.arena, "p%d", i), "1", "");
+	bed_run(&b);
 	world_delete(&b.w, "pods", "default", "p3", 0, NULL);
 
 	struct scheduler_counts before = scheduler_count(b.scheduler);
@@ -471,7 +377,7 @@ static void a_new_leader_knows_the_same(void **state)
 	assert_int_equal(after.placed, before.placed);
 	assert_int_equal(after.nodes, 5);
 	assert_int_equal(after.queued, 2);
-	assert_non_null(strstr(run(&b), "bind "));
+	assert_non_null(strstr(bed_run(&b), "bind "));
 	assert_int_equal(scheduler_count(b.scheduler).placed, 10);
 }
 
