@@ -375,7 +375,6 @@ static void set_wants(struct cluster *c, struct class *class, const CoreV1__PodA
 		/* Those who have what they want like others of the kind to come as well. */
 		add_hold(c, class, t, ROLE_WANTS, 1);
 	}
-	class->wants_itself = n > 0 && term_speaks_of(class->wants[0], class);
 }
 
 static void add_likes(struct cluster *c, struct class *class,

@@ -158,7 +158,6 @@ struct class
 	/* What it requires of company, as one: a pod counts if all terms speak of it. */
 	struct term **wants;
 	size_t n_wants;
-	bool wants_itself;
 	struct match {
 		struct term *term;
 		uint32_t at; /* In term.members. */

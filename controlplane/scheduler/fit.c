@@ -276,6 +276,7 @@ void look_begin(struct look *l, struct cluster *c, const struct wish *w, const s
 
 	*l = (struct look){ .cluster = c, .wish = w, .self = self };
 	l->company = w->n_hard + class->n_wants > 0;
+	l->wants_itself = class->n_wants > 0 && term_speaks_of(class->wants[0], class);
 	for (size_t i = 0; !l->company && i < class->n_holds; i++)
 		l->company = class->holds[i].role == ROLE_SHUNS;
 	for (size_t i = 0; !l->company && i < class->n_matched; i++)
@@ -296,8 +297,9 @@ static enum misfit spread_misfit(const struct constraint *k, const struct node *
 }
 
 /* The first of a group that wants its own kind has to begin somewhere. */
-static bool wants_met(const struct class *class, const struct node *node)
+static bool wants_met(const struct look *l, const struct node *node)
 {
+	const struct class *class = l->wish->class;
 	bool there = true, anywhere = false;
 
 	for (size_t i = 0; i < class->n_wants; i++) {
@@ -308,7 +310,7 @@ static bool wants_met(const struct class *class, const struct node *node)
 		there = there && n > 0;
 		anywhere = anywhere || class->wants[i]->n_matching > 0;
 	}
-	return there || (!anywhere && class->wants_itself);
+	return there || (!anywhere && l->wants_itself);
 }
 
 static bool is_shunned(const struct class *class, const struct node *node)
@@ -332,15 +334,17 @@ static bool shuns_it(const struct class *class, const struct node *node)
 	return false;
 }
 
-static enum misfit company_misfit(const struct wish *w, const struct node *node)
+static enum misfit company_misfit(const struct look *l, const struct node *node)
 {
+	const struct wish *w = l->wish;
+
 	for (size_t i = 0; i < w->n_hard; i++) {
 		enum misfit m = spread_misfit(&w->hard[i], node);
 
 		if (m != FITS)
 			return m;
 	}
-	if (!wants_met(w->class, node))
+	if (!wants_met(l, node))
 		return MISFIT_WANTED;
 	if (is_shunned(w->class, node))
 		return MISFIT_SHUNNED;
@@ -357,7 +361,7 @@ enum misfit look_misfit(struct look *l, struct node *node, const struct row *row
 		if (l->volume_why != NULL)
 			return MISFIT_VOLUME;
 	}
-	return l->company ? company_misfit(l->wish, node) : FITS;
+	return l->company ? company_misfit(l, node) : FITS;
 }
 
 /* --- Those for whom room is being made ----------------------------------------------------------

@@ -72,7 +72,8 @@ struct look {
 	/* Of the last node looked at. */
 	const char *volume_why;
 	bool volume_final;
-	bool company; /* Places matter. */
+	bool company;      /* Places matter. */
+	bool wants_itself; /* The company it requires may be its own kind. */
 };
 
 void look_begin(struct look *l, struct cluster *c, const struct wish *wish,

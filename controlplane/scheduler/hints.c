@@ -29,16 +29,20 @@ static bool names_it(const struct wish *w, const struct node *node)
 	return !w->pinned;
 }
 
-static bool fits_now(struct scheduler *s, const struct wish *w, const struct waiting *self,
+/* If not, why is one more thing that may change. */
+static bool fits_now(struct scheduler *s, struct wish *w, const struct waiting *self,
 		     struct node *node)
 {
 	struct look look;
 	struct row row;
+	enum misfit m;
 
 	if (node->object == NULL || !names_it(w, node))
 		return false;
 	look_begin(&look, &s->cluster, w, self);
-	return look_again(&look, node, &row) == FITS;
+	m = look_again(&look, node, &row);
+	w->reasons |= BIT(m);
+	return m == FITS;
 }
 
 static bool speaks_of_any(const struct constraint *list, size_t n, const struct class *class)

@@ -99,7 +99,7 @@ void nominate(struct scheduler *s, struct waiting *waiting, struct node *node);
 void hint_node(struct scheduler *s, struct node *node, bool moved, int64_t now_ns);
 /* A pod of class left the node. */
 void hint_left(struct scheduler *s, const struct class *class, struct node *node, int64_t now_ns);
-/* A pod of class came to a node. */
+/* A pod of class came to a node, or begins to end there. */
 void hint_came(struct scheduler *s, const struct class *class, int64_t now_ns);
 /* Labels of a namespace changed. */
 void hint_space(struct scheduler *s, int64_t now_ns);

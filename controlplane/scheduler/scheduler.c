@@ -155,6 +155,24 @@ static void on_waiting(struct scheduler *s, struct pod *pod, const struct object
 		change_wish(s, pod, wish);
 }
 
+/* With other labels or amounts it is as if one pod left and another came; one that ends is not
+ * counted any more where pods are spread. */
+static void update_placed(struct scheduler *s, struct pod *pod, const struct object *new,
+			  int64_t now_ns)
+{
+	struct class *before = pod->class;
+	bool was_dying = pod->dying;
+
+	before->refs++;
+	if (cluster_pod_update(&s->cluster, pod, new)) {
+		hint_left(s, before, pod->node, now_ns);
+		hint_came(s, pod->class, now_ns);
+	} else if (pod->dying != was_dying) {
+		hint_came(s, pod->class, now_ns);
+	}
+	class_unref(&s->cluster, before);
+}
+
 static void on_placed(struct scheduler *s, struct pod *pod, const struct object *new,
 		      int64_t now_ns)
 {
@@ -165,13 +183,7 @@ static void on_placed(struct scheduler *s, struct pod *pod, const struct object 
 		pod = cluster_pod_add(&s->cluster, new);
 		place(s, pod, node, POD_PLACED);
 	} else if (pod->state == POD_PLACED && was_there) {
-		const struct class *before = pod->class;
-
-		before = cluster_pod_update(&s->cluster, pod, new) ? NULL : before;
-		if (before != NULL)
-			return;
-		/* Other labels: it may be one that others wait for, or wait to be rid of. */
-		hint_left(s, pod->class, node, now_ns);
+		update_placed(s, pod, new, now_ns);
 	} else {
 		node->held++; /* Stays while the pod moves. */
 		queue_remove(s, pod);
