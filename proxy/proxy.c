@@ -14,6 +14,7 @@
 #include "proxy/dns/server.h"
 #include "proxy/feed/feed.h"
 #include "proxy/ingress/ingress.h"
+#include "proxy/policies/policies.h"
 #include "proxy/routes/routes.h"
 #include "proxy/services/plan.h"
 #include "proxy/services/services.h"
@@ -34,6 +35,7 @@ struct proxy {
 	struct services *services;
 	struct dns_server *dns;
 	struct ingress_proxy *ingress; /* NULL: not here. */
+	struct policies_proxy *policies;
 	struct feed *feed;
 	uv_timer_t retry, check, check_ingress;
 	uv_signal_t signals[4];
@@ -58,6 +60,7 @@ static void act(struct proxy *p)
 		p->world.nodes_dirty = routes_sync(&p->world, p->config->node) < 0;
 		failed |= p->world.nodes_dirty;
 	}
+	policies_proxy_sync(p->policies);
 	if (p->ingress != NULL)
 		ingress_proxy_sync(p->ingress);
 	if (p->world.synced && !p->was_synced)
@@ -338,6 +341,7 @@ static void close_handles(struct proxy *p)
 	uv_close((uv_handle_t *)&p->check, NULL);
 	uv_close((uv_handle_t *)&p->check_ingress, NULL);
 	ingress_proxy_close(p->ingress);
+	policies_proxy_close(p->policies);
 	if (p->dns != NULL)
 		dns_server_close(p->dns, NULL, NULL);
 	if (p->feed != NULL)
@@ -359,6 +363,9 @@ int proxy_run(const struct proxy_options *options, struct status *st)
 	uv_loop_init(&p->uv);
 	io_loop_init(&p->loop, &p->uv);
 	world_init(&p->world);
+	/* A snapshot holds everything there is. */
+	p->world.with_pods = options->snapshot != NULL;
+	p->policies = policies_proxy_create(&p->uv, p->config->node, &p->world);
 	start_handles(p);
 	rc = start(p, st);
 	if (rc == 0) {

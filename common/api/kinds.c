@@ -292,7 +292,7 @@ const struct kind kinds_all[] = {
 	GROUP("networking.k8s.io", "v1", NetworkPolicy, "networkpolicy", "networkpolicies",
 		networking_v1__network_policy,
 		.short_names = NAMES("netpol"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION),
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION),
 	PLAIN("networking.k8s.io", "v1", ServiceCIDR, "servicecidr", "servicecidrs",
 		networking_v1__service_cidr,
 		.list_kind = "ServiceCIDRList",

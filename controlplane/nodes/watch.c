@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/api/kinds.h"
+#include "common/api/make.h"
 #include "common/api/pack.h"
 #include "common/base/map.h"
 #include "controlplane/nodes/internal.h"
@@ -22,7 +23,9 @@ static const char *const watchable[] = { "services",
 					 "nodes",
 					 "ingresses.networking.k8s.io",
 					 "ingressclasses.networking.k8s.io",
+					 "namespaces",
 					 "networkpolicies.networking.k8s.io",
+					 "pods" /* What policies ask about: see lean_pod(). */,
 					 "secrets" /* Certificates alone: see hidden(). */ };
 
 struct answer {
@@ -88,6 +91,53 @@ static SampanNode__Change *answer_add(struct answer *a, const struct object *o)
 	return item;
 }
 
+/* Proxies that enforce policies learn of every pod of the cluster, but only what policies ask. */
+static struct bytes lean_pod(const struct object *o, struct arena *a)
+{
+	CoreV1__Pod *pod = unpack_stored(&core_v1__pod__descriptor, o->packed, a);
+	MetaV1__ObjectMeta meta = META_V1__OBJECT_META__INIT;
+	CoreV1__PodSpec spec = CORE_V1__POD_SPEC__INIT;
+	CoreV1__PodStatus status = CORE_V1__POD_STATUS__INIT;
+	CoreV1__Pod lean = CORE_V1__POD__INIT;
+
+	if (pod == NULL || pod->metadata == NULL || pod->spec == NULL)
+		return o->packed;
+	meta.name = pod->metadata->name;
+	meta.namespace_ = pod->metadata->namespace_;
+	meta.labels = pod->metadata->labels;
+	meta.n_labels = pod->metadata->n_labels;
+	spec.nodename = pod->spec->nodename;
+	spec.has_hostnetwork = pod->spec->has_hostnetwork;
+	spec.hostnetwork = pod->spec->hostnetwork;
+	spec.containers = arena_array(a, CoreV1__Container *, pod->spec->n_containers + 1);
+	for (size_t i = 0; i < pod->spec->n_containers; i++) {
+		CoreV1__Container *c = make(a, CoreV1__Container, core_v1__container);
+
+		if (pod->spec->containers[i]->n_ports == 0)
+			continue;
+		c->ports = pod->spec->containers[i]->ports;
+		c->n_ports = pod->spec->containers[i]->n_ports;
+		spec.containers[spec.n_containers++] = c;
+	}
+	if (pod->status != NULL) {
+		status.phase = pod->status->phase;
+		status.podip = pod->status->podip;
+		status.podips = pod->status->podips;
+		status.n_podips = pod->status->n_podips;
+	}
+	lean.metadata = &meta;
+	lean.spec = &spec;
+	lean.status = &status;
+	return pack_message_in(a, &lean.base);
+}
+
+static struct bytes shown(const struct answer *a, const struct object *o)
+{
+	if (strcmp(o->kind->resource, "pods") == 0)
+		return lean_pod(o, a->arena);
+	return sealing_open(a->trust, o, a->arena);
+}
+
 static void change_set(struct answer *a, SampanNode__Change *item, const struct object *o,
 		       bool deleted, uint64_t revision)
 {
@@ -98,12 +148,12 @@ static void change_set(struct answer *a, SampanNode__Change *item, const struct 
 	item->deleted = deleted;
 	item->has_object = !deleted;
 	if (!deleted) {
-		struct bytes clear = sealing_open(a->trust, o, a->arena);
+		struct bytes object = shown(a, o);
 
-		item->object.len = clear.len;
-		item->object.data = arena_memdup(a->arena, clear.data, clear.len);
+		item->object.len = object.len;
+		item->object.data = arena_memdup(a->arena, object.data, object.len);
 	}
-	a->bytes += deleted ? 0 : o->packed.len;
+	a->bytes += deleted ? 0 : item->object.len;
 }
 
 /* Several changes of one object become its last. */

@@ -201,12 +201,17 @@ static void on_reply(void *arg, int rc, struct bytes packed)
 		ask(f);
 }
 
-static void pack_request(const struct feed *f, struct buf *out)
+static void pack_request(struct feed *f, struct buf *out)
 {
+	const char *resources[WORLD_RESOURCES_MAX + 1];
 	SampanNode__Request request = SAMPAN_NODE__REQUEST__INIT;
 	SampanNode__WatchRequest watch = SAMPAN_NODE__WATCH_REQUEST__INIT;
 
-	watch.resources = (char **)world_resources(f->world);
+	/* A page of a full answer must be of the same kinds as the first. */
+	if (f->place.continue_key == NULL && world_wants_change(f->world))
+		f->place.revision = 0;
+	world_resources(f->world, resources);
+	watch.resources = (char **)resources;
 	while (watch.resources[watch.n_resources] != NULL)
 		watch.n_resources++;
 	watch.has_since_revision = watch.has_park_ms = true;

@@ -25,3 +25,14 @@ int apply_class(struct world *w, const char *name, const struct bytes *packed, s
 int apply_certificate(struct world *w, const char *namespace, const char *name,
 		      const struct bytes *packed, struct arena *arena, struct status *st);
 void ingresses_full_end(struct world *w);
+
+/* policies.c: NetworkPolicies, and the pods and namespaces they select. */
+void policies_init(struct world *w);
+void policies_fini(struct world *w);
+int apply_policy(struct world *w, const char *namespace, const char *name,
+		 const struct bytes *packed, struct status *st);
+int apply_pod(struct world *w, const char *namespace, const char *name, const struct bytes *packed,
+	      struct arena *arena, struct status *st);
+int apply_namespace(struct world *w, const char *name, const struct bytes *packed,
+		    struct arena *arena, struct status *st);
+void policies_full_end(struct world *w);

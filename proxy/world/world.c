@@ -23,20 +23,24 @@ static int compare_node(const void *key, const struct tree_node *node)
 	return strcmp(key, container_of(node, struct node, node)->name);
 }
 
-const char *const *world_resources(const struct world *w)
+void world_resources(const struct world *w, const char *ret[WORLD_RESOURCES_MAX + 1])
 {
-	static const char *const names[] = { "services",
-					     "endpointslices.discovery.k8s.io",
-					     "nodes",
-					     "ingresses.networking.k8s.io",
-					     "ingressclasses.networking.k8s.io",
-					     "secrets",
-					     NULL };
-	static const char *const without_ingress[] = { "services",
-						       "endpointslices.discovery.k8s.io", "nodes",
-						       NULL };
+	size_t n = 0;
 
-	return w->with_ingress ? names : without_ingress;
+	ret[n++] = "services";
+	ret[n++] = "endpointslices.discovery.k8s.io";
+	ret[n++] = "nodes";
+	ret[n++] = "networkpolicies.networking.k8s.io";
+	if (w->with_ingress) {
+		ret[n++] = "ingresses.networking.k8s.io";
+		ret[n++] = "ingressclasses.networking.k8s.io";
+		ret[n++] = "secrets";
+	}
+	if (w->with_pods) {
+		ret[n++] = "namespaces";
+		ret[n++] = "pods";
+	}
+	ret[n] = NULL;
 }
 
 void world_init(struct world *w)
@@ -47,6 +51,7 @@ void world_init(struct world *w)
 	tree_init(&w->nodes, compare_node);
 	list_init(&w->dirty);
 	ingresses_init(w);
+	policies_init(w);
 }
 
 /* --- Services --------------------------------------------------------------- */
@@ -248,6 +253,12 @@ int world_apply(struct world *w, const char *resource, const char *namespace, co
 		return apply_class(w, name, packed, &arena, st);
 	if (strcmp(resource, "secrets") == 0)
 		return apply_certificate(w, namespace, name, packed, &arena, st);
+	if (strcmp(resource, "networkpolicies.networking.k8s.io") == 0)
+		return apply_policy(w, namespace, name, packed, st);
+	if (strcmp(resource, "pods") == 0)
+		return apply_pod(w, namespace, name, packed, &arena, st);
+	if (strcmp(resource, "namespaces") == 0)
+		return apply_namespace(w, name, packed, &arena, st);
 	return 0;
 }
 
@@ -273,6 +284,7 @@ void world_full_end(struct world *w)
 			node_free(w, n);
 	}
 	ingresses_full_end(w);
+	policies_full_end(w);
 	w->nodes_dirty |= !w->synced;
 	w->ingress_dirty |= !w->synced;
 	w->synced = true;
@@ -320,4 +332,5 @@ void world_fini(struct world *w)
 	tree_for_each (n, &w->nodes, struct node, node)
 		node_free(w, n);
 	ingresses_fini(w);
+	policies_fini(w);
 }

@@ -16,6 +16,7 @@
 #include "common/base/list.h"
 #include "common/base/status.h"
 #include "common/base/tree.h"
+#include "common/api/message.h"
 #include "common/ingress/ingress.h"
 
 /* An address of either family in network order; len 0: none. */
@@ -119,11 +120,55 @@ struct certificate {
 	unsigned seen;
 };
 
+struct pod_port {
+	char *name;
+	uint8_t protocol;
+	uint16_t port;
+};
+
+/* What policies ask about a pod that runs in a network of its own and has an address. */
+struct world_pod {
+	struct tree_node node;
+	char *key;             /* namespace/name */
+	const char *namespace; /* In the arena, as the rest. */
+	const char *host;      /* Its node. */
+	struct ip ips[2];
+	size_t n_ips;
+	struct string_entry **labels;
+	size_t n_labels;
+	struct pod_port *ports; /* Named ones. */
+	size_t n_ports;
+	struct arena arena;
+	unsigned seen;
+};
+
+struct world_namespace {
+	struct tree_node node;
+	char *name;
+	struct string_entry **labels;
+	size_t n_labels;
+	struct arena arena;
+	unsigned seen;
+};
+
+struct world_policy {
+	struct tree_node node;
+	char *key;
+	const char *namespace;
+	const struct NetworkingV1__NetworkPolicySpec *spec;
+	struct arena arena;
+	unsigned seen;
+};
+
 struct world {
 	struct tree services, slices, nodes;
 	struct tree ingresses, classes, certificates;
 	bool with_ingress; /* Ingresses are asked for. Set it before anything is applied. */
 	bool ingress_dirty;
+	struct tree pods, namespaces, policies;
+	/* Pods and namespaces are asked for while there is a policy; pods_synced: they are all
+	 * here. */
+	bool with_pods, pods_synced, policies_dirty;
 	struct list dirty; /* Services. */
 	bool nodes_dirty;
 	bool synced;                  /* Everything was seen at least once. */
@@ -145,8 +190,12 @@ int world_apply(struct world *w, const char *resource, const char *namespace, co
 void world_full_begin(struct world *w);
 void world_full_end(struct world *w);
 
-/* "services", "endpointslices.discovery.k8s.io", "nodes" and so on; ends with NULL. */
-const char *const *world_resources(const struct world *w);
+enum { WORLD_RESOURCES_MAX = 16 };
+/* "services", "endpointslices.discovery.k8s.io", "nodes" and so on, as needed at present; NULL ends
+ * them. */
+void world_resources(const struct world *w, const char *ret[WORLD_RESOURCES_MAX + 1]);
+/* Whether pods and namespaces are asked for changed; then everything is to be asked for anew. */
+bool world_wants_change(struct world *w);
 struct certificate *world_certificate(const struct world *w, const char *namespace,
 				      const char *name);
 
