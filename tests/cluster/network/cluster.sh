@@ -75,6 +75,21 @@ service_ip=$(kubectl get service web -o 'jsonpath={.spec.clusterIP}')
 check "from a node" both from_node 1 "http://$service_ip/"
 check "pods have addresses of their node's range" contains "$(kubectl get node node-1 -o 'jsonpath={.spec.podCIDR}')" "${client_ip%.*}"
 
+close_web() {
+	kubectl apply -f - <<-END
+		apiVersion: networking.k8s.io/v1
+		kind: NetworkPolicy
+		metadata: {name: closed}
+		spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress]}
+	END
+}
+closed() { ! in_client 'timeout 2 wget -q -O - http://web'; }
+check "a NetworkPolicy is made" close_web
+check "pods that it selects are closed" wait_for 10 closed
+check "kubectl shows it" contains "$(kubectl get networkpolicy closed)" "app=web"
+check "it is removed" kubectl delete networkpolicy closed
+check "they are open again" wait_for 10 in_client 'timeout 3 wget -q -O - http://web'
+
 kill -9 "$(cat "$dir/run/node-1-proxy.pid")"
 check "without its proxy a node's connections work" both from_node 1 "http://$service_ip/"
 check "'up' starts the proxy again" up
