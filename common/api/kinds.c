@@ -129,11 +129,11 @@ static const struct kind_subresource batch_v1_job_subs[] = {
 };
 static const struct kind_subresource autoscaling_v1_horizontal_pod_autoscaler_subs[] = {
 	SUB("status", "autoscaling", "v1", "HorizontalPodAutoscaler",
-	autoscaling_v1__horizontal_pod_autoscaler, CHANGE, false),
+	autoscaling_v1__horizontal_pod_autoscaler, CHANGE, true),
 };
 static const struct kind_subresource autoscaling_v2_horizontal_pod_autoscaler_subs[] = {
 	SUB("status", "autoscaling", "v2", "HorizontalPodAutoscaler",
-	autoscaling_v2__horizontal_pod_autoscaler, CHANGE, false),
+	autoscaling_v2__horizontal_pod_autoscaler, CHANGE, true),
 };
 static const struct kind_subresource networking_v1_ingress_subs[] = {
 	SUB("status", "networking.k8s.io", "v1", "Ingress", networking_v1__ingress, CHANGE,
@@ -268,16 +268,17 @@ const struct kind kinds_all[] = {
 		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_GENERATION | KIND_STATUS,
 		SUBRESOURCES(batch_v1_job_subs), .field_selectors = NAMES("status.successful")),
 
-	GROUP("autoscaling", "v1", HorizontalPodAutoscaler, "horizontalpodautoscaler", "horizontalpodautoscalers",
-		autoscaling_v1__horizontal_pod_autoscaler,
-		.short_names = NAMES("hpa"), .categories = NAMES("all"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_STATUS,
-		SUBRESOURCES(autoscaling_v1_horizontal_pod_autoscaler_subs)),
+	/* The first is the one that is stored. */
 	GROUP("autoscaling", "v2", HorizontalPodAutoscaler, "horizontalpodautoscaler", "horizontalpodautoscalers",
 		autoscaling_v2__horizontal_pod_autoscaler,
 		.short_names = NAMES("hpa"), .categories = NAMES("all"), .verbs = ALL,
-		.flags = KIND_NAMESPACED | KIND_BLIND_PUT | KIND_STATUS,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_STATUS,
 		SUBRESOURCES(autoscaling_v2_horizontal_pod_autoscaler_subs)),
+	GROUP("autoscaling", "v1", HorizontalPodAutoscaler, "horizontalpodautoscaler", "horizontalpodautoscalers",
+		autoscaling_v1__horizontal_pod_autoscaler,
+		.short_names = NAMES("hpa"), .categories = NAMES("all"), .verbs = ALL,
+		.flags = KIND_SERVED | KIND_NAMESPACED | KIND_BLIND_PUT | KIND_STATUS,
+		SUBRESOURCES(autoscaling_v1_horizontal_pod_autoscaler_subs)),
 
 	GROUP("networking.k8s.io", "v1", IngressClass, "ingressclass", "ingressclasses",
 		networking_v1__ingress_class,
@@ -474,5 +475,7 @@ const struct kind *kind_stored(const struct kind *kind)
 {
 	if (kind->descriptor == &events_v1__event__descriptor)
 		return kind_of(&core_v1__event__descriptor);
+	if (kind->descriptor == &autoscaling_v1__horizontal_pod_autoscaler__descriptor)
+		return kind_of(&autoscaling_v2__horizontal_pod_autoscaler__descriptor);
 	return kind;
 }

@@ -69,5 +69,6 @@ const struct kind *kind_of_resource(const char *resource);
 const struct kind *kind_of(const ProtobufCMessageDescriptor *descriptor);
 const struct kind_subresource *kind_subresource(const struct kind *kind, const char *name);
 /* The kind whose rows are stored: itself, except for a second view of another kind
- * (Event of events.k8s.io is stored as the core group's Event). */
+ * (Event of events.k8s.io is stored as the core group's Event, HorizontalPodAutoscaler of
+ * autoscaling/v1 as v2's). */
 const struct kind *kind_stored(const struct kind *kind);

@@ -15,6 +15,7 @@
 enum { NAME_MAX_GENERATED = 63, SUFFIX_LEN = 5, NAME_ATTEMPTS_MAX = 8 };
 
 static const struct strategy *const strategies[] = {
+	&strategy_autoscaler,
 	&strategy_pod,
 	&strategy_service,
 	&strategy_namespace,

@@ -12,6 +12,7 @@
 #include "controlplane/admission/admission.h"
 #include "controlplane/admission/defaults.h"
 #include "proto/k8s/apps_v1.pb-c.h"
+#include "proto/k8s/autoscaling_v2.pb-c.h"
 #include "proto/k8s/batch_v1.pb-c.h"
 #include "proto/k8s/core_v1.pb-c.h"
 #include "proto/k8s/discovery_v1.pb-c.h"
@@ -227,6 +228,8 @@ static const struct group groups[] = {
 	GROUP(batch_v1__pod_failure_policy_on_pod_conditions_pattern, failure_pattern_rules, NULL),
 	GROUP(batch_v1__cron_job_spec, cron_job_rules, NULL),
 	GROUP(networking_v1__ingress_class_parameters_reference, class_parameters_rules, NULL),
+	FILL(autoscaling_v2__horizontal_pod_autoscaler_spec, default_autoscaler),
+	FILL(autoscaling_v2__horizontal_pod_autoscaler_behavior, default_autoscaler_behavior),
 	FILL(networking_v1__network_policy_spec, default_network_policy),
 	GROUP(networking_v1__network_policy_port, policy_port_rules, NULL),
 	GROUP(storage_v1__storage_class, storage_class_rules, NULL),

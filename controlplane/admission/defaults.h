@@ -15,3 +15,4 @@ default_fn default_stateful_set, default_replication_controller;
 default_fn default_job;
 default_fn default_secret, default_namespace, default_node_status, default_limit_range_item;
 default_fn default_network_policy;
+default_fn default_autoscaler, default_autoscaler_behavior;

@@ -33,7 +33,7 @@ struct strategy {
 /* Always one; kinds without rules of their own share an empty one. */
 const struct strategy *strategy_of(const ProtobufCMessageDescriptor *descriptor);
 
-extern const struct strategy strategy_pod, strategy_service, strategy_namespace, strategy_node,
+extern const struct strategy strategy_autoscaler, strategy_pod, strategy_service, strategy_namespace, strategy_node,
 	strategy_config_map, strategy_secret, strategy_endpoints, strategy_endpoint_slice,
 	strategy_deployment, strategy_replica_set, strategy_event, strategy_lease,
 	strategy_service_account, strategy_pod_template, strategy_priority_class,

@@ -1,6 +1,6 @@
 /* Stored objects as a request's kind shows them: Secrets in the clear, and the
  * few kinds with a second face converted from what is stored. */
-#include "controlplane/apiserver/convert.h"
+#include "common/api/convert.h"
 #include "controlplane/apiserver/internal.h"
 #include "controlplane/trust/sealing.h"
 

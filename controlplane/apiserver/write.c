@@ -9,7 +9,7 @@
 #include "common/api/pack.h"
 #include "common/api/scale.h"
 #include "common/base/alloc.h"
-#include "controlplane/apiserver/convert.h"
+#include "common/api/convert.h"
 #include "controlplane/apiserver/internal.h"
 #include "controlplane/writes/writes.h"
 #include "proto/sampan/master.pb-c.h"
@@ -257,6 +257,8 @@ void handle_patch(struct request *r)
 	SampanMaster__WriteRequest w =
 		write_request(r, SAMPAN_MASTER__WRITE_REQUEST__VERB__PATCH, dry_run, &user);
 
+	if (r->kind != r->stored)
+		w.api_version = (char *)r->kind->api_version;
 	w.has_patch_type = true;
 	w.patch_type = type == BODY_JSON_PATCH
 			       ? SAMPAN_MASTER__WRITE_REQUEST__PATCH_TYPE__JSON_PATCH

@@ -24,6 +24,7 @@ extern const struct controller controller_quota;
 extern const struct controller controller_events;
 extern const struct controller controller_ephemeral_volumes;
 extern const struct controller controller_ingress;
+extern const struct controller controller_hpa;
 extern const struct controller controller_local_path;
 extern const struct controller controller_pv_protection;
 extern const struct controller controller_pvc_protection;
@@ -52,6 +53,7 @@ const struct controller *const controllers[] = {
 	&controller_events,
 	&controller_ephemeral_volumes,
 	&controller_ingress,
+	&controller_hpa,
 	&controller_local_path,
 	&controller_pv_protection,
 	&controller_pvc_protection,

@@ -406,11 +406,14 @@ static void reconcile(struct driver *driver, struct key key)
 {
 	struct deciding *d = driver->deciding;
 	struct view view = make_view(d, &d->work);
+	const struct remembered *before = memory_find(&driver->memory, key.namespace, key.name);
 	struct intents intents;
 	uint64_t begun_ns = now_ns(d);
 
+	view.memo = before != NULL ? before->memo : NULL;
 	intents_init(&intents, &d->work);
 	driver->controller->reconcile(&view, key, &intents);
+	memory_set_memo(&driver->memory, key.namespace, key.name, intents.memo);
 	d->stats.reconciles++;
 	look_again(driver, key, &intents, view.now_ns);
 	if (intents.first != NULL)

@@ -54,6 +54,7 @@ static void forget(struct memory *m, struct remembered *r)
 	r->not_before_ns = r->again_ns = 0;
 	set_time(m, r);
 	tree_remove(&m->by_key, &r->by_key);
+	free(r->memo);
 	free(r->namespace);
 	free(r->name);
 	free(r);
@@ -98,9 +99,22 @@ void memory_set_again(struct memory *m, struct remembered *r, uint64_t time_ns)
 	set_time(m, r);
 }
 
+void memory_set_memo(struct memory *m, const char *namespace, const char *name, const char *memo)
+{
+	struct remembered *r = memo != NULL ? memory_get(m, namespace, name)
+					    : memory_find(m, namespace, name);
+
+	if (r == NULL)
+		return;
+	free(r->memo);
+	r->memo = memo != NULL ? xstrdup(memo) : NULL;
+	memory_tidy(m, r);
+}
+
 void memory_tidy(struct memory *m, struct remembered *r)
 {
-	if (!r->in_flight && r->failures == 0 && r->not_before_ns == 0 && r->again_ns == 0)
+	if (!r->in_flight && r->failures == 0 && r->not_before_ns == 0 && r->again_ns == 0 &&
+	    r->memo == NULL)
 		forget(m, r);
 }
 

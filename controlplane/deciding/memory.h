@@ -15,6 +15,7 @@ struct remembered {
 	char *namespace, *name;
 	bool in_flight;
 	unsigned failures;
+	char *memo;             /* What the controller wants to know at its next look, or NULL. */
 	uint64_t not_before_ns; /* Back-off; 0: none. */
 	uint64_t again_ns;      /* Mark it dirty then; 0: never. */
 	uint64_t time_ns;       /* The earlier of both; 0: none, and not in by_time. */
@@ -38,6 +39,8 @@ void memory_set_again(struct memory *m, struct remembered *r, uint64_t time_ns);
  * now. */
 void memory_forgive(struct memory *m, const char *namespace, const char *name);
 void memory_forget_failures(struct memory *m, const char *namespace, const char *name);
+/* memo is copied; NULL: none. */
+void memory_set_memo(struct memory *m, const char *namespace, const char *name, const char *memo);
 /* Forget r if nothing is left to remember. */
 void memory_tidy(struct memory *m, struct remembered *r);
 /* Mark dirty what is to be looked at again, end back-offs that are over. */

@@ -41,6 +41,9 @@ struct intents {
 	size_t count;
 	/* Look again at this time even if nothing changes; 0: no need. */
 	int64_t again_ns;
+	/* What the next look at this key is to know (view.memo): text in the arena. It lives in the
+	 * leader's memory only, so what is lost with it must not matter much. NULL: nothing. */
+	const char *memo;
 };
 
 void intents_init(struct intents *intents, struct arena *arena);

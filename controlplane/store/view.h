@@ -27,6 +27,9 @@ struct view {
 	const struct pod_usage *(*pod_usage)(void *ctx, const struct pod_facts *pod);
 	void *pod_usage_ctx;
 	const struct zones *zones; /* Time zones (common/api/zones.h); NULL: only UTC is known. */
+	/* What the look before left in intents.memo: the leader's memory of this key; NULL: nothing, or
+	 * a new leader. */
+	const char *memo;
 	struct view_cache *cache; /* The view's; begin with NULL. */
 };
 

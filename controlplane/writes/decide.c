@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/api/convert.h"
 #include "common/api/kinds.h"
 #include "common/api/message.h"
 #include "common/api/pack.h"
@@ -17,7 +18,7 @@ typedef SampanMaster__WriteRequest WriteRequest;
 /* A request with the row of its kind and the object it is about. */
 struct asked {
 	const WriteRequest *request;
-	const struct kind *kind;
+	const struct kind *kind, *view; /* view: the version that the request speaks. */
 	const char *namespace, *name, *subresource;
 	const struct object *old;               /* NULL: there is none. */
 	const ProtobufCMessageDescriptor *body; /* What the body is a message of. */
@@ -49,6 +50,9 @@ static int asked_init(struct asked *q, struct write_change *c, const WriteReques
 				  text(r->resource));
 	if (((q->kind->flags & KIND_NAMESPACED) != 0) != (q->namespace[0] != '\0'))
 		return bad_request(st, "the namespace does not fit the resource");
+	q->view = text(r->api_version)[0] != '\0' ? kind_view(q->kind, r->api_version) : q->kind;
+	if (q->view == NULL)
+		return bad_request(st, "the resource has no such version");
 	q->body = q->kind->descriptor;
 	if (q->subresource[0] != '\0') {
 		const struct kind_subresource *sub = kind_subresource(q->kind, q->subresource);
@@ -224,7 +228,8 @@ static enum field_validation validation_of(const WriteRequest *r)
 	return strcmp(asked, "Ignore") == 0 ? FIELDS_IGNORE : FIELDS_WARN;
 }
 
-/* What the patch is applied to: the object, or what the subresource shows of it. */
+/* What the patch is applied to: the object (in the version that the patch speaks), or what the
+ * subresource shows of it. */
 static int patch_base(struct asked *q, struct write_change *c, const char **ret_api_version,
 		      const char **ret_kind, struct bytes *ret_packed, struct status *st)
 {
@@ -233,8 +238,12 @@ static int patch_base(struct asked *q, struct write_change *c, const char **ret_
 	*ret_api_version = q->kind->api_version;
 	*ret_kind = q->kind->kind;
 	*ret_packed = change_clear(c, q->old);
-	if (q->body == q->kind->descriptor)
+	if (q->body == q->kind->descriptor) {
+		*ret_api_version = q->view->api_version;
+		*ret_packed = convert_packed(q->kind, q->view, *ret_packed, c->arena);
+		q->body = q->view->descriptor;
 		return 0;
+	}
 	sub = kind_subresource(q->kind, q->subresource);
 	*ret_kind = sub->kind;
 	*ret_api_version = sub->group[0] != '\0'
@@ -271,6 +280,8 @@ static int decide_patch(struct asked *q, struct write_change *c, struct decision
 	rc = patch_object(types[type], q->body, api_version, kind, q->old->revision, packed,
 			  bytes_of(q->request->body.data, q->request->body.len), c->body, &read,
 			  &message, st);
+	if (rc == 0 && q->body == q->view->descriptor)
+		message = convert_message(q->view, q->kind, message, c->arena);
 	if (rc == 0)
 		rc = check_address(q, message, c, st);
 	if (rc == 0)

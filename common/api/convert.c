@@ -1,8 +1,9 @@
-#include "controlplane/apiserver/convert.h"
+#include "common/api/convert.h"
 
 #include <assert.h>
 #include <string.h>
 
+#include "common/api/convert_hpa.h"
 #include "common/api/message.h"
 #include "common/api/pack.h"
 #include "proto/k8s/core_v1.pb-c.h"
@@ -73,9 +74,24 @@ void *convert_message(const struct kind *from, const struct kind *to, const void
 		assert(to->descriptor == &events_v1__event__descriptor);
 		return event_of_core(message, arena);
 	}
-	assert(from->descriptor == &events_v1__event__descriptor);
-	assert(to->descriptor == &core_v1__event__descriptor);
-	return core_of_event(message, arena);
+	if (from->descriptor == &events_v1__event__descriptor) {
+		assert(to->descriptor == &core_v1__event__descriptor);
+		return core_of_event(message, arena);
+	}
+	if (from->descriptor == &autoscaling_v2__horizontal_pod_autoscaler__descriptor) {
+		assert(to->descriptor == &autoscaling_v1__horizontal_pod_autoscaler__descriptor);
+		return hpa_v1_of_v2(message, arena);
+	}
+	assert(from->descriptor == &autoscaling_v1__horizontal_pod_autoscaler__descriptor);
+	assert(to->descriptor == &autoscaling_v2__horizontal_pod_autoscaler__descriptor);
+	return hpa_v2_of_v1(message, arena);
+}
+
+const struct kind *kind_view(const struct kind *stored, const char *api_version)
+{
+	const struct kind *kind = kind_of_type(api_version, stored->kind);
+
+	return kind != NULL && kind_stored(kind) == stored ? kind : NULL;
 }
 
 struct bytes convert_packed(const struct kind *from, const struct kind *to, struct bytes packed,
