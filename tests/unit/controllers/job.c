@@ -523,6 +523,48 @@ static void many_ends_are_counted_once(void **state)
 	expect_status(&w, "many", "'succeeded':1200|'type':'Complete'");
 }
 
+/* Pods end in any order while every other plan is lost, as with leaders that die: at the end each
+ * of them has been counted once. */
+static void lost_plans_count_nothing(void **state)
+{
+	enum { COMPLETIONS = 60, ROUNDS_MAX = 3000 };
+	auto_with(world_fini) struct world w = { 0 };
+	struct source *chance = &w.source.base;
+	struct intents intents;
+	size_t failed = 0;
+	int round = 0;
+
+	init_world(&w);
+	put_job(&w, "'completions':60,'parallelism':7,'backoffLimit':100000", NULL);
+	while (strstr(status_text(&w), "\"Complete\"") == NULL && round++ < ROUNDS_MAX) {
+		struct view v = world_view(&w);
+		size_t n;
+		const struct pod_facts *const *pods = view_pods_of(&v, "uid-j", &n);
+
+		/* Some pod that runs ends, one in four badly. */
+		for (size_t i = 0; i < n; i++) {
+			bool fails = source_random_below(chance, 4) == 0;
+			char *pod;
+
+			if (pods[i]->phase == PHASE_SUCCEEDED || pods[i]->phase == PHASE_FAILED ||
+			    source_random_below(chance, 3) > 0)
+				continue;
+			failed += fails;
+			pod = arena_printf(&w.arena, "%s:%s", pods[i]->object->name,
+					   fails ? "Failed" : "Succeeded");
+			put_pod(&w, pod);
+			break;
+		}
+		look(&w, &intents);
+		if (source_random_below(chance, 2) == 0)
+			assert_int_equal(world_apply(&w, &intents, NULL), 0);
+		w.now_ns += 700 * NS_PER_S;
+	}
+	assert_true(round < ROUNDS_MAX);
+	expect_status(&w, "lost plans",
+		      arena_printf(&w.arena, "'succeeded':%d|'failed':%zu", COMPLETIONS, failed));
+}
+
 /* A Job on its way out lets go of its pods, running or not, and makes no others. */
 static void a_job_being_deleted(void **state)
 {
@@ -623,6 +665,7 @@ int main(void)
 		cmocka_unit_test(worlds_and_intents),
 		cmocka_unit_test(indexed_pods),
 		cmocka_unit_test(many_ends_are_counted_once),
+		cmocka_unit_test(lost_plans_count_nothing),
 		cmocka_unit_test(a_job_being_deleted),
 		cmocka_unit_test(pods_without_a_job),
 		cmocka_unit_test(a_deleted_pod_that_never_ran),
