@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/io/address.h"
 #include "controlplane/trust/bootstrap.h"
+#include "controlplane/trust/sealing.h"
 
 /* One turn of the loop, in a prepare handle, after the callbacks of the poll and
  * before the loop sleeps:
@@ -229,6 +230,11 @@ static const struct pod_usage *pod_usage(void *ctx, const struct pod_facts *pod)
 	return m->nodes != NULL ? nodes_pod_usage(m->nodes, pod) : NULL;
 }
 
+static struct bytes open_secret(void *ctx, const struct object *o, struct arena *a)
+{
+	return sealing_open(((struct master *)ctx)->trust, o, a);
+}
+
 static void make_parts(struct master *m)
 {
 	m->link = master_log_link(m);
@@ -254,6 +260,8 @@ static void make_parts(struct master *m)
 		.node_silence_ctx = m,
 		.pod_usage = pod_usage,
 		.pod_usage_ctx = m,
+		.open_secret = open_secret,
+		.open_secret_ctx = m,
 		.zones = m->config->cluster.zones,
 	});
 }

@@ -7,6 +7,7 @@
 #include "controlplane/controllers/common.h"
 
 static const char root_ca[] = "kube-root-ca.crt";
+static const char ca_secret[] = "sampan-ca";
 
 /* --- What every namespace has ---------------------------------------------------- */
 
@@ -24,18 +25,28 @@ static void ensure_account(struct view *v, const char *namespace, struct intents
 	intend_create(intents, "serviceaccounts", namespace, &account->base);
 }
 
-/* The cluster's CA is the one that kube-system holds; it is copied, and copied again when changed.
- */
+/* The certificate that the cluster signs with, or NULL while the state has none. */
+static const char *cluster_ca(struct view *v)
+{
+	const struct object *o = view_get(v, "secrets", "kube-system", ca_secret);
+	const CoreV1__Secret *secret = o != NULL ? view_secret(v, o, v->arena) : NULL;
+
+	for (size_t i = 0; secret != NULL && i < secret->n_data; i++)
+		if (text_is(secret->data[i]->key, "tls.crt"))
+			return arena_strndup(v->arena, (const char *)secret->data[i]->value.data,
+					     secret->data[i]->value.len);
+	return NULL;
+}
+
+/* Whatever somebody writes there, it is the cluster's CA and nothing else. */
 static void ensure_root_ca(struct view *v, const char *namespace, struct intents *intents)
 {
-	const struct object *source = view_get(v, "configmaps", "kube-system", root_ca);
 	const struct object *there = view_get(v, "configmaps", namespace, root_ca);
-
-	if (source == NULL || strcmp(namespace, "kube-system") == 0)
-		return;
-
-	const CoreV1__ConfigMap *from = view_message(v, source);
+	const char *wanted = cluster_ca(v);
 	CoreV1__ConfigMap *to;
+
+	if (wanted == NULL)
+		return;
 
 	if (there != NULL) {
 		to = changed(there, intents->arena);
@@ -50,14 +61,11 @@ static void ensure_root_ca(struct view *v, const char *namespace, struct intents
 			"Contains a CA bundle that can be used to verify the API server.");
 	}
 
-	const char *wanted =
-		string_map_get((struct string_entry *const *)from->data, from->n_data, "ca.crt");
 	const char *has =
 		string_map_get((struct string_entry *const *)to->data, to->n_data, "ca.crt");
 
-	if (wanted == NULL || (has != NULL && strcmp(has, wanted) == 0 && to->n_data == 1))
+	if (has != NULL && strcmp(has, wanted) == 0 && to->n_data == 1)
 		return;
-	/* This, and nothing else. */
 	to->n_data = 0;
 	to->data = NULL;
 	string_map_set(to, "data", "ca.crt", wanted, intents->arena);
@@ -271,9 +279,12 @@ static void on_change(const struct view *v, const struct object *old, const stru
 		return;
 	}
 	if (change_is_of(old, new, "configmaps") && strcmp(o->name, root_ca) == 0) {
-		if (strcmp(o->namespace, "kube-system") == 0)
-			keys_add_all(keys, v, "namespaces", NULL);
 		keys_add(keys, "", o->namespace);
+		return;
+	}
+	if (change_is_of(old, new, "secrets") && strcmp(o->name, ca_secret) == 0 &&
+	    strcmp(o->namespace, "kube-system") == 0) {
+		keys_add_all(keys, v, "namespaces", NULL);
 		return;
 	}
 	if (new == NULL && change_is_of(old, new, "serviceaccounts") &&

@@ -29,6 +29,7 @@ extern const struct controller controller_local_path;
 extern const struct controller controller_pv_protection;
 extern const struct controller controller_pvc_protection;
 extern const struct controller controller_volume_binder;
+extern const struct controller controller_tokens;
 
 const struct controller *const controllers[] = {
 	&controller_builtin,
@@ -58,5 +59,6 @@ const struct controller *const controllers[] = {
 	&controller_pv_protection,
 	&controller_pvc_protection,
 	&controller_volume_binder,
+	&controller_tokens,
 	NULL,
 };

@@ -79,6 +79,8 @@ static struct view make_view(const struct deciding *d, struct arena *arena)
 		.node_silence_ctx = d->config.node_silence_ctx,
 		.pod_usage = d->config.pod_usage,
 		.pod_usage_ctx = d->config.pod_usage_ctx,
+		.open_secret = d->config.open_secret,
+		.open_secret_ctx = d->config.open_secret_ctx,
 		.zones = d->config.zones,
 	};
 }

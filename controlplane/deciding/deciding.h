@@ -26,6 +26,8 @@ struct deciding_config {
 	void *node_silence_ctx;
 	const struct pod_usage *(*pod_usage)(void *ctx, const struct pod_facts *pod);
 	void *pod_usage_ctx;
+	struct bytes (*open_secret)(void *ctx, const struct object *o, struct arena *a);
+	void *open_secret_ctx;
 	const struct zones *zones;
 };
 

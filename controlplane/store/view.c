@@ -82,6 +82,15 @@ void *object_message(const struct object *o, struct arena *a)
 	return message;
 }
 
+void *view_secret(const struct view *v, const struct object *o, struct arena *a)
+{
+	struct bytes packed = o->packed;
+
+	if (v->open_secret != NULL)
+		packed = v->open_secret(v->open_secret_ctx, o, a);
+	return unpack_stored(o->kind->descriptor, packed, a);
+}
+
 /* --- Lists ---------------------------------------------------------------------- */
 
 /* A growing array in the view's arena. */

@@ -26,6 +26,9 @@ struct view {
 	 * longer, or not yet after a failover). The callback is NULL where nobody measures. */
 	const struct pod_usage *(*pod_usage)(void *ctx, const struct pod_facts *pod);
 	void *pod_usage_ctx;
+	/* A Secret's packed bytes in the clear, in the arena. NULL: they are not sealed (tests). */
+	struct bytes (*open_secret)(void *ctx, const struct object *o, struct arena *a);
+	void *open_secret_ctx;
 	const struct zones *zones; /* Time zones (common/api/zones.h); NULL: only UTC is known. */
 	/* What the look before left in intents.memo: the leader's memory of this key; NULL: nothing, or
 	 * a new leader. */
@@ -43,6 +46,10 @@ const struct object *view_get(const struct view *v, const char *resource, const 
 const void *view_message(struct view *v, const struct object *o);
 /* The same into an arena of the caller's, to change it. */
 void *object_message(const struct object *o, struct arena *a);
+
+/* A Secret in the clear, into an arena of the caller's: what view_message() shows of one is sealed,
+ * and must not be written back. */
+void *view_secret(const struct view *v, const struct object *o, struct arena *a);
 
 /* Facts of the pods whose controller is uid, oldest first; nothing is unpacked. */
 const struct pod_facts *const *view_pods_of(const struct view *v, const char *uid, size_t *ret_n);

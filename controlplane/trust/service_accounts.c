@@ -52,8 +52,10 @@ static void put_claims(struct buf *out, const struct trust_sa_claims *c)
 			buf_put_byte(out, ',');
 		json_put_cstring(out, c->audiences[i]);
 	}
-	buf_printf(out, "],\"exp\":%" PRId64 ",\"iat\":%" PRId64 ",\"nbf\":%" PRId64, c->expires_s,
-		   c->issued_s, c->issued_s);
+	buf_put_str(out, "]");
+	if (c->expires_s != 0)
+		buf_printf(out, ",\"exp\":%" PRId64, c->expires_s);
+	buf_printf(out, ",\"iat\":%" PRId64 ",\"nbf\":%" PRId64, c->issued_s, c->issued_s);
 	put_member(out, "iss", c->issuer ? c->issuer : TRUST_ISSUER);
 	put_member(out, "jti", c->id);
 	buf_put_str(out, ",\"kubernetes.io\":{\"namespace\":");
@@ -62,6 +64,8 @@ static void put_claims(struct buf *out, const struct trust_sa_claims *c)
 		put_reference(out, "node", c->node, NULL);
 	if (c->pod != NULL)
 		put_reference(out, "pod", c->pod, c->pod_uid);
+	if (c->secret != NULL)
+		put_reference(out, "secret", c->secret, c->secret_uid);
 	put_reference(out, "serviceaccount", c->service_account, c->uid);
 	buf_put_byte(out, '}');
 	buf_printf(out, ",\"sub\":\"system:serviceaccount:%s:%s\"}", c->namespace,
@@ -141,6 +145,7 @@ static int check_bound(const struct trust *t, const struct value *k, struct trus
 		       struct status *st)
 {
 	const struct value *account = value_get(k, "serviceaccount"), *pod = value_get(k, "pod");
+	const struct value *secret = value_get(k, "secret");
 
 	c->namespace = value_get_string(k, "namespace");
 	c->service_account = value_get_string(account, "name");
@@ -153,6 +158,13 @@ static int check_bound(const struct trust *t, const struct value *k, struct trus
 	c->node = value_get_string(value_get(k, "node"), "name");
 	if (pod != NULL && (c->pod == NULL || !lives(t, "pods", c->namespace, c->pod, c->pod_uid)))
 		return refuse(st, "the token's pod does not exist (any more)");
+	c->secret = value_get_string(secret, "name");
+	c->secret_uid = value_get_string(secret, "uid");
+	if (secret != NULL &&
+	    (c->secret == NULL || !lives(t, "secrets", c->namespace, c->secret, c->secret_uid)))
+		return refuse(st, "the token's Secret does not exist (any more)");
+	if (secret == NULL && c->expires_s == 0)
+		return refuse(st, "the token has expired");
 	return 0;
 }
 
@@ -167,7 +179,7 @@ static int check_claims(const struct trust *t, const struct value *claims, const
 	c->expires_s = number_at(claims, "exp");
 	if (c->issuer == NULL || strcmp(c->issuer, TRUST_ISSUER) != 0)
 		return refuse(st, "the token is of another issuer");
-	if (c->expires_s <= now_s)
+	if (c->expires_s != 0 && c->expires_s <= now_s)
 		return refuse(st, "the token has expired");
 	/* A minute for clocks that differ between masters. */
 	if (number_at(claims, "nbf") > now_s + 60)

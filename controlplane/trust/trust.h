@@ -57,9 +57,10 @@ struct trust_sa_claims {
 	const char *issuer; /* NULL: the cluster's own. */
 	const char *namespace, *service_account, *uid;
 	const char *pod, *pod_uid, *node; /* NULL: not bound to one. */
+	const char *secret, *secret_uid;  /* The Secret that holds the token, or NULL. */
 	const char *const *audiences;
 	size_t n_audiences;
-	int64_t issued_s, expires_s;
+	int64_t issued_s, expires_s; /* expires_s 0: as long as its Secret exists. */
 	const char *id; /* jti: a UUID. */
 };
 

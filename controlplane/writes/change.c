@@ -11,6 +11,7 @@
 #include "controlplane/admission/pod.h"
 #include "controlplane/trust/sealing.h"
 #include "controlplane/writes/charges.h"
+#include "controlplane/writes/token_secrets.h"
 
 int refuse_missing(struct status *st, const struct kind *kind, const char *name)
 {
@@ -199,6 +200,7 @@ int change_create(struct write_change *c, const struct kind *kind, const char *n
 	keep_warnings(c, &a);
 	if (rc < 0)
 		return rc;
+	token_secret_fill(c, message);
 	if (overlay_get(c->context->overlay, kind, namespace, meta->name) != NULL) {
 		refuse_existing(st, kind, meta->name);
 		if (generated)
@@ -239,6 +241,7 @@ static int update_admitted(struct write_change *c, const struct object *old,
 	keep_warnings(c, &a);
 	if (rc < 0)
 		return rc;
+	token_secret_fill(c, message);
 	if (!admission_is_finished(message))
 		return change_put(c, old->kind, old, old->namespace, old->name, message, a.claims,
 				  a.n_claims, st);

@@ -304,8 +304,8 @@ void clients_begin(struct chaos *c)
 {
 	begin_with(c, "namespaces", "", "{'metadata':{'name':'default'}}");
 	begin_with(c, "namespaces", "", "{'metadata':{'name':'kube-system'}}");
-	begin_with(c, "configmaps", "kube-system",
-		   "{'metadata':{'name':'kube-root-ca.crt'},'data':{'ca.crt':'pem'}}");
+	begin_with(c, "secrets", "kube-system",
+		   "{'metadata':{'name':'sampan-ca'},'data':{'tls.crt':'cGVt'}}");
 	truths_begin(c);
 }
 

@@ -17,8 +17,8 @@ static void setup(struct world *w)
 	world_init(w);
 	world_put(w, "{'kind':'Namespace','metadata':{'name':'kube-system'}}");
 	world_put(w, "{'kind':'Node','metadata':{'name':'node'}}");
-	world_put(w, "{'kind':'ConfigMap','metadata':{'name':'kube-root-ca.crt','namespace':"
-		     "'kube-system'},'data':{'ca.crt':'PEM'}}");
+	world_put(w, "{'kind':'Secret','metadata':{'name':'sampan-ca','namespace':'kube-system'},"
+		     "'data':{'tls.crt':'UEVN'}}");
 }
 
 static void a_new_one_is_furnished(void **state)

@@ -293,6 +293,26 @@ static void account_tokens_die_with_what_they_are_bound_to(void **state)
 	assert_int_equal(trust_sa_verify(w->trust, token, TRUST_ISSUER, NOW_S + 1, &w->arena, &got, NULL),
 			 -EACCES);
 	free(token);
+
+	/* One that never expires dies with its Secret, and there is none without. */
+	claims.pod = claims.pod_uid = claims.node = NULL;
+	claims.expires_s = 0;
+	assert_int_equal(trust_sa_sign(w->trust, &claims, &token, NULL), 0);
+	assert_int_equal(trust_sa_verify(w->trust, token, TRUST_ISSUER, NOW_S + 1, &w->arena, &got, NULL),
+			 -EACCES);
+	free(token);
+	store_put_json(w->store, "secrets",
+		       "{\"metadata\":{\"name\":\"t\",\"namespace\":\"default\",\"uid\":\"u-t\"}}");
+	claims.secret = "t";
+	claims.secret_uid = "u-t";
+	assert_int_equal(trust_sa_sign(w->trust, &claims, &token, NULL), 0);
+	assert_int_equal(trust_sa_verify(w->trust, token, TRUST_ISSUER, NOW_S + 100000000, &w->arena,
+					 &got, NULL), 0);
+	assert_string_equal(got.secret, "t");
+	store_delete(w->store, "secrets", "default", "t");
+	assert_int_equal(trust_sa_verify(w->trust, token, TRUST_ISSUER, NOW_S + 1, &w->arena, &got, NULL),
+			 -EACCES);
+	free(token);
 }
 
 int main(void)
