@@ -17,6 +17,7 @@
 #include "common/base/cleanup.h"
 #include "common/base/log.h"
 #include "common/base/source.h"
+#include "controlplane/consensus/consensus.h"
 #include "controlplane/nodes/internal.h"
 #include "controlplane/trust/sealing.h"
 #include "controlplane/writes/writes.h"
@@ -279,6 +280,79 @@ static void take_usage(struct call *c)
 		log_warn("what a node says it uses cannot be", "node=%s", c->node);
 }
 
+/* The agent gave up on the call before; it will not see that answer. */
+static void drop_parked(struct node_state *s)
+{
+	list_for_each (old, &s->polls, struct call, link)
+		call_fail(old, -ECANCELED, "a newer poll took its place");
+}
+
+static void park_poll(struct call *c, struct node_state *s, bool first)
+{
+	s->status_due = wants_status(c->nodes, s);
+	park(c->nodes, &s->polls, c, c->request->poll->park_ms);
+	/* The first answer of a session comes at once, so the agent knows that it has one. */
+	poll_answer(c->nodes, s, first || s->status_due);
+}
+
+/* --- Beginnings ------------------------------------------------------------------- */
+
+/* A session begins only by the word of a majority. A master that leads nobody any more and has not
+ * noticed would else compare what the agent holds with what was so in its own time: the agent would
+ * end pods that were bound since, and begin again those that were ended, beside their successors. */
+struct beginning {
+	struct call *call; /* NULL once its connection is gone. */
+	struct call_watch watch;
+};
+
+static void beginning_call_lost(struct call_watch *watch)
+{
+	container_of(watch, struct beginning, watch)->call = NULL;
+}
+
+static void begin_confirmed(struct call *c)
+{
+	struct node_state *s = node_state_get(c->nodes, c->node);
+	int rc;
+
+	drop_parked(s);
+	rc = begin_session(s, c->request->poll);
+	if (rc < 0)
+		call_fail(c, rc, "the inventory cannot be taken");
+	else
+		park_poll(c, s, true);
+}
+
+static void on_confirmed(void *ctx, int rc, uint64_t term)
+{
+	autofree struct beginning *b = ctx;
+	struct call *c = b->call;
+
+	if (c == NULL)
+		return;
+	call_watch(c, NULL);
+	if (rc < 0 || !c->nodes->leading)
+		call_not_leader(c);
+	else
+		begin_confirmed(c);
+}
+
+static void begin(struct call *c)
+{
+	struct beginning *b = xcalloc(1, sizeof(*b));
+	int rc;
+
+	b->call = c;
+	b->watch.lost = beginning_call_lost;
+	rc = consensus_read_index(c->nodes->config.consensus, on_confirmed, b);
+	if (rc < 0) {
+		free(b);
+		call_fail(c, -EAGAIN, "leadership cannot be confirmed");
+		return;
+	}
+	call_watch(c, &b->watch);
+}
+
 void sessions_poll(struct call *c)
 {
 	struct nodes *nodes = c->nodes;
@@ -291,25 +365,14 @@ void sessions_poll(struct call *c)
 	struct node_state *s = node_state_get(nodes, c->node);
 	heard(nodes, s);
 	take_usage(c);
-	/* The agent gave up on the call before; it will not see that answer. */
-	list_for_each (old, &s->polls, struct call, link)
-		call_fail(old, -ECANCELED, "a newer poll took its place");
-
-	if (poll->sequence == 0) {
-		int rc = begin_session(s, poll);
-		if (rc < 0) {
-			call_fail(c, rc, "the inventory cannot be taken");
-			return;
-		}
-	} else if (s->incarnation != poll->incarnation || s->sequence != poll->sequence ||
-		   s->held.digest != poll->digest) {
+	drop_parked(s);
+	if (poll->sequence == 0)
+		begin(c);
+	else if (s->incarnation != poll->incarnation || s->sequence != poll->sequence ||
+		 s->held.digest != poll->digest)
 		ask_for_inventory(c);
-		return;
-	}
-	s->status_due = wants_status(nodes, s);
-	park(nodes, &s->polls, c, poll->park_ms);
-	/* The first answer of a session comes at once, so the agent knows that it has one. */
-	poll_answer(nodes, s, poll->sequence == 0 || s->status_due);
+	else
+		park_poll(c, s, false);
 }
 
 /* --- Standby ------------------------------------------------------------------------ */
