@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -105,6 +106,7 @@ class Cluster:
     def __init__(self, folder=None, masters=3, pod_cidr="10.0.0.0/9"):
         self.dir = tempfile.mkdtemp(prefix="sampan-scale.", dir=folder or os.environ.get("SCALE_DIR", "/var/tmp"))
         self.kubeconfig = f"{self.dir}/master-1/admin.kubeconfig"
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
         self.hollows, self.masters, self.hollow_lines = [], [], {}
         self.masters = [Master(self, i + 1) for i in range(masters)]
         try:
@@ -250,6 +252,11 @@ class Watch(threading.Thread):
                     self.running.setdefault(key, now)
         except (OSError, ValueError, http.client.HTTPException):
             pass
+
+    def end(self):
+        # Closing would wait for the thread that reads.
+        self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.join(10)
 
     def latencies_ms(self):
         return sorted((self.running[k] - self.created[k]) * 1000 for k in self.running)
