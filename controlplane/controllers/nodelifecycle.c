@@ -2,8 +2,8 @@
  *
  *   heard of ------> as it says itself: Ready True or False
  *   silent 7 s ----> Ready Unknown; its pods are no longer ready
- *   Ready False ---> taint not-ready      } NoSchedule at once, NoExecute one node
- *   Ready Unknown -> taint unreachable    } per 10 s and never when all are down
+ *   Ready False ---> taint not-ready      } NoSchedule at once, NoExecute one node of
+ *   Ready Unknown -> taint unreachable    } a zone per 10 s, or slower, see pause_ns()
  *   NoExecute -----> pods that do not tolerate it are deleted, others when their
  *                    tolerationSeconds are over
  *
@@ -160,50 +160,100 @@ static bool set_taint(struct view *v, CoreV1__NodeSpec *spec, const char *key, c
 	return true;
 }
 
-/* Taken as a whole: how many nodes serve, and when pods of one were last taken away. */
-struct health {
+/* A zone as it is now, and when pods of one of its nodes were last taken away. */
+struct zone {
 	size_t ready, unhealthy;
 	int64_t last_eviction_ns;
 };
 
-static struct health look_around(struct view *v, const struct object *self)
+static const char *label_or_none(const struct object *node, const char *key)
 {
-	struct health h = { 0 };
+	const char *value = object_label(node, key);
+
+	return value != NULL ? value : "";
+}
+
+static bool same_zone(const struct object *a, const struct object *b)
+{
+	static const char *const keys[] = { "topology.kubernetes.io/region",
+					    "topology.kubernetes.io/zone" };
+
+	for (size_t i = 0; i < array_size(keys); i++)
+		if (strcmp(label_or_none(a, keys[i]), label_or_none(b, keys[i])) != 0)
+			return false;
+	return true;
+}
+
+static int64_t emptied_ns(const struct node_facts *f)
+{
+	int64_t last_ns = 0;
+
+	for (size_t i = 0; i < f->n_taints; i++)
+		if (strcmp(f->taints[i].effect, "NoExecute") == 0 &&
+		    (strcmp(f->taints[i].key, not_ready) == 0 ||
+		     strcmp(f->taints[i].key, unreachable) == 0) &&
+		    f->taints[i].added_ns > last_ns)
+			last_ns = f->taints[i].added_ns;
+	return last_ns;
+}
+
+/* The node's zone; *ret_any_ready tells of all zones. */
+static struct zone look_around(struct view *v, const struct object *self, bool *ret_any_ready)
+{
+	struct zone z = { 0 };
 	size_t n;
 	const struct object *const *nodes = view_list(v, "nodes", NULL, &n);
 
+	*ret_any_ready = false;
 	for (size_t i = 0; i < n; i++) {
 		const struct node_facts *f = nodes[i]->facts.node;
 
-		h.ready += f->ready == 1;
-		h.unhealthy += f->ready != 1;
-		for (size_t k = 0; nodes[i] != self && k < f->n_taints; k++)
-			if (strcmp(f->taints[k].effect, "NoExecute") == 0 &&
-			    (strcmp(f->taints[k].key, not_ready) == 0 ||
-			     strcmp(f->taints[k].key, unreachable) == 0) &&
-			    f->taints[k].added_ns > h.last_eviction_ns)
-				h.last_eviction_ns = f->taints[k].added_ns;
+		*ret_any_ready |= f->ready == 1;
+		if (!same_zone(self, nodes[i]))
+			continue;
+		z.ready += f->ready == 1;
+		z.unhealthy += f->ready != 1;
+		if (nodes[i] != self && emptied_ns(f) > z.last_eviction_ns)
+			z.last_eviction_ns = emptied_ns(f);
 	}
-	return h;
+	return z;
 }
 
-/* Taking pods away is held back when the fault may be ours: no node is left that could take them,
- * or so many are down that it is rather the network. */
-static bool may_evict(struct view *v, const struct object *node, struct intents *intents)
+/* Between two nodes of the zone that are emptied; 0: none is at all.
+ *
+ *   all zones down          none: the fault is rather ours
+ *   all of this zone down   as usual: the others can take its pods
+ *   55 % and three or more  a tenth of that in zones of more than 50 nodes, else none
+ */
+static int64_t pause_ns(const struct zone *z, bool any_ready)
 {
-	enum { DISRUPTED_MIN = 3, DISRUPTED_PERCENT = 55 };
-	struct health h = look_around(v, node);
-	int64_t due_ns = h.last_eviction_ns + NODE_EVICTION_PAUSE_NS;
+	enum { DISRUPTED_MIN = 3, DISRUPTED_PERCENT = 55, LARGE = 50, SLOWER = 10 };
+	size_t n = z->ready + z->unhealthy;
 
-	if (h.ready == 0)
-		return false;
-	if (h.unhealthy >= DISRUPTED_MIN &&
-	    h.unhealthy * 100 > (h.ready + h.unhealthy) * DISRUPTED_PERCENT) {
+	if (!any_ready)
+		return 0;
+	if (z->ready == 0 || z->unhealthy < DISRUPTED_MIN ||
+	    z->unhealthy * 100 < n * DISRUPTED_PERCENT)
+		return NODE_EVICTION_PAUSE_NS;
+	return n > LARGE ? SLOWER * NODE_EVICTION_PAUSE_NS : 0;
+}
+
+/* Whether this node's pods may be taken away. What was begun goes on, unless all zones are down. */
+static bool may_evict(struct view *v, const struct object *node, bool begun,
+		      struct intents *intents)
+{
+	bool any_ready;
+	struct zone z = look_around(v, node, &any_ready);
+	int64_t pause = pause_ns(&z, any_ready);
+
+	if (begun || !any_ready)
+		return any_ready;
+	if (pause == 0) {
 		intend_again(intents, v->now_ns + NODE_EVICTION_PAUSE_NS);
 		return false;
 	}
-	if (h.last_eviction_ns != 0 && v->now_ns < due_ns) {
-		intend_again(intents, due_ns);
+	if (z.last_eviction_ns != 0 && v->now_ns < z.last_eviction_ns + pause) {
+		intend_again(intents, z.last_eviction_ns + pause);
 		return false;
 	}
 	return true;
@@ -224,7 +274,7 @@ static bool taint_for_readiness(struct view *v, const struct object *o, CoreV1__
 
 	bool has = find_taint(node->spec, not_ready, "NoExecute") != NULL ||
 		   find_taint(node->spec, unreachable, "NoExecute") != NULL;
-	bool evict = (down || lost) && (has || may_evict(v, o, intents));
+	bool evict = (down || lost) && may_evict(v, o, has, intents);
 
 	changes |= set_taint(v, node->spec, not_ready, "NoExecute", evict && down);
 	changes |= set_taint(v, node->spec, unreachable, "NoExecute", evict && lost);

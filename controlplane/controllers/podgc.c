@@ -1,5 +1,6 @@
 /* Pods that nobody will ever finish: those of nodes that are gone, those to be
- * deleted that never ran, and the oldest of too many that have ended. */
+ * deleted of nodes that are out of service, those to be deleted that never ran, and the oldest of
+ * too many that have ended. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,17 +48,53 @@ static void fail_unscheduled(struct intents *intents, const struct object *pod)
 	intend_update_status(intents, pod, &message->base);
 }
 
-static void sweep_node(struct view *v, const char *node, struct intents *intents)
+/* Somebody says that the machine is off for good, and it does not say otherwise: nothing runs there
+ * whose end would have to be waited for. */
+static bool is_out_of_service(const struct object *node)
 {
-	size_t n;
-	const struct pod_facts *const *pods = view_node_pods(v, node, &n);
+	const struct node_facts *f = node != NULL ? node->facts.node : NULL;
 
-	if (view_get(v, "nodes", "", node) != NULL)
+	for (size_t i = 0; f != NULL && f->ready != 1 && i < f->n_taints; i++)
+		if (strcmp(f->taints[i].key, "node.kubernetes.io/out-of-service") == 0)
+			return true;
+	return false;
+}
+
+/* A pod to be deleted of a node that is out of service. */
+static void drop_stopped(struct view *v, const struct object *pod, struct intents *intents)
+{
+	CoreV1__Pod *message;
+
+	if (is_finished(pod)) {
+		intend_delete(intents, pod, 0, NULL);
 		return;
-	for (size_t i = 0; i < n && i < BATCH_MAX; i++)
-		drop_lost(v, pods[i]->object, intents);
-	if (n > BATCH_MAX)
-		intend_again(intents, v->now_ns);
+	}
+	message = changed(pod, intents->arena);
+	if (message->status == NULL)
+		message->status = make(intents->arena, CoreV1__PodStatus, core_v1__pod_status);
+	message->status->phase = arena_strdup(intents->arena, "Failed");
+	intend_update_status(intents, pod, &message->base);
+}
+
+static void sweep_node(struct view *v, const char *name, struct intents *intents)
+{
+	size_t n, swept = 0;
+	const struct pod_facts *const *pods = view_node_pods(v, name, &n);
+	const struct object *node = view_get(v, "nodes", "", name);
+	bool stopped = is_out_of_service(node);
+
+	for (size_t i = 0; i < n && (node == NULL || stopped); i++) {
+		if (stopped && pods[i]->object->facts.deleted_ns == 0)
+			continue;
+		if (swept++ == BATCH_MAX) {
+			intend_again(intents, v->now_ns);
+			break;
+		}
+		if (stopped)
+			drop_stopped(v, pods[i]->object, intents);
+		else
+			drop_lost(v, pods[i]->object, intents);
+	}
 }
 
 static int compare_age(const void *x, const void *y)
@@ -111,16 +148,21 @@ static void on_change(const struct view *v, const struct object *old, const stru
 		      struct keys *keys)
 {
 	if (change_is_of(old, new, "nodes")) {
-		if (new == NULL)
-			keys_add(keys, "", old->name);
+		if (new == NULL || is_out_of_service(new))
+			keys_add(keys, "", (new != NULL ? new : old)->name);
 		return;
 	}
 	if (!change_is_of(old, new, "pods") || new == NULL)
 		return;
 	if (new->facts.deleted_ns != 0 && !new->facts.pod->scheduled)
 		keys_add(keys, new->namespace, new->name);
+
+	const struct object *node = new->facts.pod->scheduled
+					    ? view_get(v, "nodes", "", new->facts.pod->node_name)
+					    : NULL;
+
 	if (new->facts.pod->scheduled &&
-	    view_get(v, "nodes", "", new->facts.pod->node_name) == NULL)
+	    (node == NULL || (new->facts.deleted_ns != 0 && is_out_of_service(node))))
 		keys_add(keys, "", new->facts.pod->node_name);
 	/* Counting all of them is worth it only now and then. */
 	if (is_finished(new) && (old == NULL || !is_finished(old)) && new->revision % 64 == 0)

@@ -19,6 +19,7 @@ extern const struct controller controller_endpointslice;
 extern const struct controller controller_masters;
 extern const struct controller controller_garbage;
 extern const struct controller controller_nodelifecycle;
+extern const struct controller controller_nodettl;
 extern const struct controller controller_podgc;
 extern const struct controller controller_quota;
 extern const struct controller controller_events;
@@ -49,6 +50,7 @@ const struct controller *const controllers[] = {
 	&controller_masters,
 	&controller_garbage,
 	&controller_nodelifecycle,
+	&controller_nodettl,
 	&controller_podgc,
 	&controller_quota,
 	&controller_events,
