@@ -31,7 +31,7 @@ static void put_global(struct buf *to, const struct config_settings *s)
 			"    option redispatch 1\n"
 			"    option forwardfor\n"
 			"    retries 3\n"
-			"    retry-on conn-failure empty-response\n"
+			"    retry-on conn-failure\n"
 			"    http-reuse safe\n"
 			"    balance roundrobin\n");
 }
