@@ -21,6 +21,47 @@ static void backends_fini(struct backends *b)
 
 enum choice { CHOICE_READY, CHOICE_TERMINATING };
 
+/* Which hints count. */
+enum nearness { NEAR_ANY, NEAR_NODE, NEAR_ZONE };
+
+static bool is_listed(const char *list, const char *name)
+{
+	size_t n = name != NULL ? strlen(name) : 0;
+
+	for (const char *at = list; n > 0 && at != NULL && (at = strstr(at, name)) != NULL; at += n)
+		if (at[-1] == ' ' && at[n] == ' ')
+			return true;
+	return false;
+}
+
+static bool is_near(const struct endpoint *e, const struct plan_context *ctx, enum nearness near)
+{
+	if (near == NEAR_NODE)
+		return is_listed(e->nodes, ctx->node);
+	return near == NEAR_ANY || is_listed(e->zones, ctx->zone);
+}
+
+/* Hints for our node, if a ready endpoint has one; else those for our zone, if every ready one has
+ * hints and any is for it. */
+static enum nearness nearness_of(const struct service *service, const struct plan_context *ctx)
+{
+	bool all_have_zones = true, zone = false;
+
+	list_for_each (slice, &service->slices, struct slice, of_service) {
+		for (size_t i = 0; i < slice->n_endpoints; i++) {
+			const struct endpoint *e = &slice->endpoints[i];
+
+			if (!e->ready)
+				continue;
+			if (is_listed(e->nodes, ctx->node))
+				return NEAR_NODE;
+			all_have_zones &= e->zones != NULL;
+			zone |= is_listed(e->zones, ctx->zone);
+		}
+	}
+	return all_have_zones && zone ? NEAR_ZONE : NEAR_ANY;
+}
+
 static bool fits(const struct endpoint *e, const char *only_node, enum choice choice)
 {
 	if (e->ip.len != 4 || (only_node != NULL && strcmp(e->node, only_node) != 0))
@@ -41,15 +82,21 @@ static const struct slice_port *find_port(const struct slice *slice,
 }
 
 static void gather(const struct service *service, const struct service_port *port,
-		   const char *only_node, enum choice choice, struct backends *out)
+		   const struct plan_context *ctx, bool only_here, enum choice choice,
+		   struct backends *out)
 {
+	const char *only_node = only_here ? ctx->node : NULL;
+	enum nearness near = NEAR_ANY;
+
+	if (!only_here && choice == CHOICE_READY)
+		near = nearness_of(service, ctx);
 	list_for_each (slice, &service->slices, struct slice, of_service) {
 		const struct slice_port *p = find_port(slice, port);
 
 		for (size_t i = 0; p != NULL && i < slice->n_endpoints; i++) {
 			const struct endpoint *e = &slice->endpoints[i];
 
-			if (!fits(e, only_node, choice))
+			if (!fits(e, only_node, choice) || !is_near(e, ctx, near))
 				continue;
 			array_grow(out->items, out->n, out->cap);
 			out->items[out->n++] = value_of_endpoint(e->ip.bytes, htons(p->port));
@@ -66,13 +113,13 @@ static int compare_u64(const void *a, const void *b)
 
 /* Ready ones; where there are none, those that end but still serve. */
 static void choose(const struct service *service, const struct service_port *port,
-		   const char *only_node, struct backends *out)
+		   const struct plan_context *ctx, bool only_here, struct backends *out)
 {
 	size_t kept = 0;
 
-	gather(service, port, only_node, CHOICE_READY, out);
+	gather(service, port, ctx, only_here, CHOICE_READY, out);
 	if (out->n == 0)
-		gather(service, port, only_node, CHOICE_TERMINATING, out);
+		gather(service, port, ctx, only_here, CHOICE_TERMINATING, out);
 	if (out->n == 0)
 		return;
 	qsort(out->items, out->n, sizeof(*out->items), compare_u64);
@@ -217,8 +264,8 @@ void plan_service(const struct service *s, const struct plan_context *ctx, struc
 		auto_with(backends_fini) struct backends all = { 0 };
 		auto_with(backends_fini) struct backends local = { 0 };
 
-		choose(s, &s->ports[i], NULL, &all);
-		choose(s, &s->ports[i], ctx->node, &local);
+		choose(s, &s->ports[i], ctx, false, &all);
+		choose(s, &s->ports[i], ctx, true, &local);
 		put_cluster_ips(s, &s->ports[i], &all, &local, ctx, out);
 		put_external(s, &s->ports[i], &all, &local, ctx, out);
 	}

@@ -8,7 +8,8 @@
 #include "proxy/world/world.h"
 
 struct plan_context {
-	const char *node; /* Our own name, for the Local policies. */
+	const char *node; /* Our own name, for the Local policies and hints, */
+	const char *zone; /* and where we are; NULL or "" is nowhere. */
 	struct ip
 		dns; /* Port 53 of this address leads to our own server, whatever a Service says. */
 	/* The value an element has now; false if there is none. */

@@ -14,7 +14,7 @@
 
 struct services {
 	struct world *world;
-	char *node;
+	char *node, *zone;
 	struct ip dns; /* Redirected; len 0: none. */
 	struct nft_skeleton skeleton;
 	struct netlink netlink;
@@ -152,6 +152,7 @@ void services_destroy(struct services *s)
 	rules_destroy(s->rules);
 	map_fini(&s->chains);
 	free(s->node);
+	free(s->zone);
 	free(s);
 }
 
@@ -159,7 +160,7 @@ void services_destroy(struct services *s)
 
 static void plan(struct services *s, struct service *service)
 {
-	struct plan_context ctx = { s->node, s->dns, lookup, s };
+	struct plan_context ctx = { s->node, s->zone, s->dns, lookup, s };
 	struct rules_part *part = service->plan;
 	struct elements want = { 0 };
 
@@ -174,9 +175,24 @@ static void plan(struct services *s, struct service *service)
 			 "service=%s conflicts=%u", log_quote(service->key), part->n_conflicts);
 }
 
+/* Another zone of our own changes what is near. */
+static void follow_zone(struct services *s)
+{
+	const struct node *n = tree_entry(tree_find(&s->world->nodes, s->node), struct node, node);
+	const char *zone = n != NULL ? n->zone : "";
+
+	if (s->zone != NULL && strcmp(s->zone, zone) == 0)
+		return;
+	free(s->zone);
+	s->zone = xstrdup(zone);
+	world_mark_all(s->world);
+}
+
 static void plan_dirty(struct services *s)
 {
 	struct service *service;
+
+	follow_zone(s);
 
 	while ((service = world_next_dirty(s->world)) != NULL)
 		plan(s, service);

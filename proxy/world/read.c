@@ -8,6 +8,7 @@
 #include "common/api/message.h"
 #include "common/api/pack.h"
 #include "common/base/alloc.h"
+#include "common/base/cleanup.h"
 #include "proto/k8s/core_v1.pb-c.h"
 #include "proto/k8s/discovery_v1.pb-c.h"
 #include "proxy/world/internal.h"
@@ -171,6 +172,31 @@ void service_clear(struct service *s)
 
 /* --- EndpointSlice ---------------------------------------------------------- */
 
+/* " a b ", so that " a " is found in it. */
+static char *join_zones(const DiscoveryV1__EndpointHints *hints)
+{
+	auto_with(buf_fini) struct buf text = { 0 };
+
+	if (hints == NULL || hints->n_forzones == 0)
+		return NULL;
+	for (size_t i = 0; i < hints->n_forzones; i++)
+		if (hints->forzones[i]->name != NULL)
+			buf_printf(&text, " %s ", hints->forzones[i]->name);
+	return xstrdup(buf_cstr(&text));
+}
+
+static char *join_nodes(const DiscoveryV1__EndpointHints *hints)
+{
+	auto_with(buf_fini) struct buf text = { 0 };
+
+	if (hints == NULL || hints->n_fornodes == 0)
+		return NULL;
+	for (size_t i = 0; i < hints->n_fornodes; i++)
+		if (hints->fornodes[i]->name != NULL)
+			buf_printf(&text, " %s ", hints->fornodes[i]->name);
+	return xstrdup(buf_cstr(&text));
+}
+
 static void read_endpoint(struct slice *ret, const DiscoveryV1__Endpoint *in)
 {
 	const DiscoveryV1__EndpointConditions *c = in->conditions;
@@ -181,6 +207,8 @@ static void read_endpoint(struct slice *ret, const DiscoveryV1__Endpoint *in)
 		return;
 	out->hostname = copy(in->hostname);
 	out->node = copy(in->nodename);
+	out->zones = join_zones(in->hints);
+	out->nodes = join_nodes(in->hints);
 	out->ready = c == NULL || !c->has_ready || c->ready;
 	out->serving = c == NULL || !c->has_serving ? out->ready : c->serving;
 	out->terminating = c != NULL && c->terminating;
@@ -227,6 +255,8 @@ void slice_clear(struct slice *s)
 	for (size_t i = 0; i < s->n_endpoints; i++) {
 		free(s->endpoints[i].hostname);
 		free(s->endpoints[i].node);
+		free(s->endpoints[i].zones);
+		free(s->endpoints[i].nodes);
 	}
 	for (size_t i = 0; i < s->n_ports; i++)
 		free(s->ports[i].name);
@@ -247,6 +277,11 @@ int node_read(struct node *ret, struct bytes packed, struct arena *arena, struct
 	if (rc < 0)
 		return rc;
 	ret->pod_cidr = copy(in->spec != NULL ? in->spec->podcidr : NULL);
+	ret->zone =
+		copy(in->metadata != NULL
+			     ? string_map_get((struct string_entry *const *)in->metadata->labels,
+					      in->metadata->n_labels, "topology.kubernetes.io/zone")
+			     : NULL);
 	for (size_t i = 0; in->status != NULL && i < in->status->n_addresses; i++) {
 		const CoreV1__NodeAddress *a = in->status->addresses[i];
 
@@ -259,6 +294,7 @@ int node_read(struct node *ret, struct bytes packed, struct arena *arena, struct
 void node_clear(struct node *n)
 {
 	free(n->pod_cidr);
-	n->pod_cidr = NULL;
+	free(n->zone);
+	n->pod_cidr = n->zone = NULL;
 	n->address = (struct ip){ 0 };
 }

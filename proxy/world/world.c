@@ -201,7 +201,7 @@ static void node_free(struct world *w, struct node *n)
 static bool node_same(const struct node *a, const struct node *b)
 {
 	return a->pod_cidr != NULL && strcmp(a->pod_cidr, b->pod_cidr) == 0 &&
-	       ip_equal(&a->address, &b->address);
+	       strcmp(a->zone, b->zone) == 0 && ip_equal(&a->address, &b->address);
 }
 
 static int apply_node(struct world *w, const char *name, const struct bytes *packed,
@@ -229,6 +229,7 @@ static int apply_node(struct world *w, const char *name, const struct bytes *pac
 	node_clear(n);
 	n->address = read.address;
 	n->pod_cidr = read.pod_cidr;
+	n->zone = read.zone;
 	n->seen = w->generation;
 	return 0;
 }

@@ -42,6 +42,8 @@ struct endpoint {
 	struct ip ip;
 	char *hostname; /* "" for none. */
 	char *node;     /* "" for none. */
+	/* For whom it is meant (hints of the slice): " a b ", or NULL for everybody. */
+	char *zones, *nodes;
 	bool ready, serving, terminating;
 };
 
@@ -91,6 +93,7 @@ struct node {
 	char *name;
 	struct ip address; /* Its InternalIP. */
 	char *pod_cidr;    /* "" for none. */
+	char *zone;        /* Label topology.kubernetes.io/zone; "" for none. */
 	unsigned seen;
 };
 

@@ -22,6 +22,7 @@
 #define ENDING(ip, node)                                                                           \
 	"{\"addresses\":[\"" ip "\"],\"nodeName\":\"" node                                          \
 	"\",\"conditions\":{\"ready\":false,\"serving\":true,\"terminating\":true}}"
+#define HINTED(ip, hints) "{\"addresses\":[\"" ip "\"],\"nodeName\":\"n2\",\"hints\":{" hints "},\"conditions\":{\"ready\":true}}"
 #define PORT80 "{\"name\":\"\",\"port\":8080,\"protocol\":\"TCP\"}"
 #define HTTP "\"clusterIP\":\"10.96.0.1\",\"ports\":[{\"port\":80}]"
 
@@ -45,6 +46,19 @@ static const struct {
 	{ "ending ones when none is ready", SERVICE(HTTP), { SLICE("a", PORT80, UNREADY("10.1.1.3", "n2") "," ENDING("10.1.1.4", "n2")) },
 		"svc 10.96.0.1 tcp 80 -> n1\n"
 		"eps 10.96.0.1 tcp 80 [0] -> 10.1.1.4:8080\n" },
+	{ "only those meant for our zone", SERVICE(HTTP), { SLICE("a", PORT80, HINTED("10.1.1.2", "\"forZones\":[{\"name\":\"zz\"}]") "," HINTED("10.1.1.3", "\"forZones\":[{\"name\":\"y\"},{\"name\":\"z\"}]")) },
+		"svc 10.96.0.1 tcp 80 -> n1\n"
+		"eps 10.96.0.1 tcp 80 [0] -> 10.1.1.3:8080\n" },
+	{ "all of them when one says nothing", SERVICE(HTTP), { SLICE("a", PORT80, EP("10.1.1.2", "n2") "," HINTED("10.1.1.3", "\"forZones\":[{\"name\":\"z\"}]")) },
+		"svc 10.96.0.1 tcp 80 -> n2\n"
+		"eps 10.96.0.1 tcp 80 [0] -> 10.1.1.2:8080\n"
+		"eps 10.96.0.1 tcp 80 [1] -> 10.1.1.3:8080\n" },
+	{ "all of them when none is meant for our zone", SERVICE(HTTP), { SLICE("a", PORT80, HINTED("10.1.1.3", "\"forZones\":[{\"name\":\"y\"}]")) },
+		"svc 10.96.0.1 tcp 80 -> n1\n"
+		"eps 10.96.0.1 tcp 80 [0] -> 10.1.1.3:8080\n" },
+	{ "our node before our zone", SERVICE(HTTP), { SLICE("a", PORT80, HINTED("10.1.1.2", "\"forZones\":[{\"name\":\"z\"}]") "," HINTED("10.1.1.3", "\"forNodes\":[{\"name\":\"n1\"}]")) },
+		"svc 10.96.0.1 tcp 80 -> n1\n"
+		"eps 10.96.0.1 tcp 80 [0] -> 10.1.1.3:8080\n" },
 	{ "ports by name", SERVICE("\"clusterIP\":\"10.96.0.1\",\"ports\":[{\"name\":\"a\",\"port\":80},{\"name\":\"b\",\"port\":53,\"protocol\":\"UDP\"}]"),
 		{ SLICE("a", "{\"name\":\"b\",\"port\":5353,\"protocol\":\"UDP\"}", EP("10.1.1.2", "n2")) },
 		"svc 10.96.0.1 tcp 80 -> reject\n"
@@ -109,7 +123,7 @@ static void test_plans(void **state)
 {
 	for (size_t i = 0; i < array_size(cases); i++) {
 		struct rules *rules = rules_create();
-		struct plan_context ctx = { .node = "n1", .lookup = lookup_rules, .arg = rules };
+		struct plan_context ctx = { .node = "n1", .zone = "z", .lookup = lookup_rules, .arg = rules };
 		auto_with(elements_fini) struct elements got = { 0 };
 		auto_with(buf_fini) struct buf text = { 0 };
 		struct world w;
@@ -169,7 +183,7 @@ static void assert_changes(struct rules *rules, const char *want)
 
 static void assert_step(struct table *t, const char *slice, const char *want)
 {
-	struct plan_context ctx = { .node = "n1", .lookup = lookup_rules, .arg = t->rules };
+	struct plan_context ctx = { .node = "n1", .zone = "z", .lookup = lookup_rules, .arg = t->rules };
 	struct elements list = { 0 };
 
 	support_put(&t->world, slice);
