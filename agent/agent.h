@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "agent/collect.h"
 #include "agent/folders.h"
 #include "agent/machine.h"
 #include "agent/pods/manifests.h"
@@ -38,6 +39,7 @@ struct agent {
 	struct pods *pods;
 	struct manifests *manifests;
 	struct folders *folders;
+	struct collector *collector;
 	struct session *session;
 	struct streams *streams;
 	/* What the cluster said, kept in DIR/cluster.conf for a start without masters. */

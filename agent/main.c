@@ -294,6 +294,7 @@ static int start(struct agent *a, const struct options *o, struct status *st)
 		rc = start_manifests(a, o, st);
 	if (rc == 0)
 		pods_adopted(a->pods);
+	a->collector = collector_start(a);
 	return rc < 0 ? rc : agent_start_session(a, st);
 }
 

@@ -130,6 +130,18 @@ static void set_up_tokens(struct pod *pod)
 	}
 }
 
+static bool has_size_limits(const CoreV1__PodSpec *spec)
+{
+	for (size_t i = 0; i < spec->n_volumes; i++) {
+		const CoreV1__VolumeSource *s = spec->volumes[i]->volumesource;
+
+		if (s != NULL && s->emptydir != NULL && s->emptydir->sizelimit != NULL &&
+			text_empty(s->emptydir->medium))
+			return true;
+	}
+	return false;
+}
+
 static void note_deletion(struct pod *pod)
 {
 	const MetaV1__ObjectMeta *meta = pod->message->metadata;
@@ -178,6 +190,7 @@ struct pod *pod_create(struct pods *pods, struct held_object *object, struct sta
 		snprintf(pod->ip, sizeof(pod->ip), "%s", pods->options.node->address);
 	set_up_containers(pod);
 	set_up_tokens(pod);
+	pod->has_limits = has_size_limits(pod->message->spec);
 	uv_timer_init(pods->options.loop, &pod->timer);
 	pod->handles = 1;
 	pods->live++;
@@ -487,6 +500,10 @@ static void maintain(struct pod *pod, int64_t now_ns, int64_t *wake_ns)
 		work_refresh(pod);
 	else if (pod->refresh_due && pod->refresh_at_ns < *wake_ns)
 		*wake_ns = pod->refresh_at_ns;
+	if (pod->has_limits && !pod->busy && now_ns >= pod->limits_at_ns)
+		work_limits(pod);
+	else if (pod->has_limits && pod->limits_at_ns < *wake_ns)
+		*wake_ns = pod->limits_at_ns;
 }
 
 static void arm(struct pod *pod, int64_t now_ns, int64_t wake_ns)

@@ -66,8 +66,10 @@ struct pod {
 	bool frozen;   /* It ended before this agent knew it: its status stays as the masters have it. */
 	bool adopted;  /* What an earlier agent left has been looked at. */
 	bool dirt;     /* Something of an earlier sandbox may be left. */
-	bool refresh_due, limits_due;
+	bool refresh_due;
 	int64_t refresh_at_ns;
+	bool has_limits; /* An emptyDir volume on disk has a sizeLimit, looked at next then. */
+	int64_t limits_at_ns;
 	int64_t sandbox_not_before_ns;
 	unsigned sandbox_backoff_s;
 	char *trouble; /* What the last attempt of the sandbox failed with. */
@@ -134,6 +136,8 @@ void work_sandbox(struct pod *pod);
 void work_start(struct container *c);
 void work_release(struct pod *pod);
 void work_refresh(struct pod *pod);
+/* Whether its emptyDir volumes keep within their sizes; a pod that does not fails. */
+void work_limits(struct pod *pod);
 void work_remove(struct pod *pod);
 
 /* adopt.c: what an earlier agent left. */

@@ -30,7 +30,7 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
-enum { SANDBOX_RETRY_S = 2, SANDBOX_RETRY_MAX_S = 30, CONFIG_RETRY_S = 5, RUNS_KEPT = 2, PIDS_MAX = 0 };
+enum { SANDBOX_RETRY_S = 2, SANDBOX_RETRY_MAX_S = 30, CONFIG_RETRY_S = 5, RUNS_KEPT = 2, PIDS_MAX = 0, SIZES_PERIOD_S = 10 };
 
 enum work_stage { STAGE_CONFIG, STAGE_RUN, STAGE_DONE };
 
@@ -48,6 +48,7 @@ struct work {
 	/* SANDBOX */
 	bool dirt;
 	int pause_pid;
+	const char *over_limit; /* SIZES: the name of a volume, or NULL. */
 	/* START */
 	const char *id, *dir, *log_path, *container_dir, *container_log_dir;
 	struct image *image;
@@ -641,6 +642,51 @@ void work_refresh(struct pod *pod)
 {
 	pod->refresh_due = false;
 	start(work_create(pod), run_refresh, after_refresh);
+}
+
+/* Sizes of emptyDir volumes */
+
+static void run_sizes(uv_work_t *request)
+{
+	struct work *w = container_of(request, struct work, request);
+
+	w->over_limit = volumes_over_limit(&w->view);
+}
+
+static const char *limit_of(const struct work *w, const char *volume)
+{
+	const CoreV1__PodSpec *spec = w->view.pod->spec;
+
+	for (size_t i = 0; i < spec->n_volumes; i++) {
+		if (text_is(spec->volumes[i]->name, volume))
+			return text_of(spec->volumes[i]->volumesource->emptydir->sizelimit->string);
+	}
+	return "";
+}
+
+static void after_sizes(uv_work_t *request, int status)
+{
+	struct work *w = container_of(request, struct work, request);
+	struct pod *pod = w->pod;
+
+	pod->busy = false;
+	pod->limits_at_ns = pod_now_ns() + SIZES_PERIOD_S * NS_PER_S;
+	if (w->over_limit != NULL && !pod_stops(pod)) {
+		const char *why = arena_printf(&w->arena, "Usage of EmptyDir volume \"%s\" exceeds the limit \"%s\". ",
+			w->over_limit, limit_of(w, w->over_limit));
+
+		pod_event(pod, NULL, "Warning", "Evicted", "%s", why);
+		pod_fail(pod, "Evicted", why);
+		/* It goes on writing: no time to say good-bye. */
+		pod->stop_by_ns = pod_now_ns() + NS_PER_S;
+	}
+	work_destroy(w);
+	pod_tick(pod);
+}
+
+void work_limits(struct pod *pod)
+{
+	start(work_create(pod), run_sizes, after_sizes);
 }
 
 /* The last of a pod */

@@ -46,6 +46,20 @@ no_such() { ! [ -e "$1" ]; }
 none_left() { [ -z "$(kubectl get "$@" -o name 2>/dev/null)" ]; }
 event_of() { kubectl get events --field-selector "involvedObject.name=$1" -o jsonpath='{.items[*].message}'; }
 
+kubectl apply -f - >/dev/null <<END
+apiVersion: v1
+kind: Pod
+metadata: {name: greedy}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: c
+    image: $image
+    command: [sh, -c, 'dd if=/dev/zero of=/scratch/f bs=64k count=64; exec sleep 3600']
+    volumeMounts: [{name: v, mountPath: /scratch}]
+  volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]
+END
+
 # --- Made for the first pod --------------------------------------------------------
 
 claim a | kubectl apply -f - >/dev/null
@@ -198,6 +212,8 @@ kubectl delete statefulset s --wait --timeout=30s >/dev/null
 gone() { none_left pvc/data-s-0 && none_left pvc/data-s-1; }
 check "its claims go with it" wait_for 30 gone
 
+check "an emptyDir beyond its sizeLimit ends its pod" wait_for 30 is pod/greedy .status.reason Evicted
+check "and it is said why" contains "$(field pod/greedy .status.message)" 'Usage of EmptyDir volume "v" exceeds the limit "1Mi".'
 pod lost nothing | kubectl apply -f - >/dev/null
 lost() { contains "$(event_of lost)" 'persistentvolumeclaim "nothing" not found'; }
 check "a claim that does not exist is said" wait_for 10 lost
