@@ -194,6 +194,14 @@ int volumes_teardown(const char *dir)
 	return rc;
 }
 
+/* O_PATH descriptors cannot be changed; what they stand for can. */
+static void set_mode(int fd, mode_t mode)
+{
+	autofree char *path = xasprintf("/proc/self/fd/%d", fd);
+
+	chmod(path, mode);
+}
+
 /* The part of a volume that a subPath names, pinned by a mount of its own: what the container then
  * gets cannot be exchanged for a link that leads elsewhere. */
 static int pin_subpath(const struct pod_view *view, const char *volume, const char *subpath,
@@ -204,8 +212,9 @@ static int pin_subpath(const struct pod_view *view, const char *volume, const ch
 	const char *target = arena_printf(view->arena, "%s/subpaths/%s-%zu", view->dir, container, index);
 	struct stat s;
 
-	if (root < 0)
+	if (root < 0 || fstat(root, &s) < 0)
 		return status_set(st, -errno, "subPath: cannot open the volume: %s", strerror(errno));
+	mode_t mode = s.st_mode & 07777;
 	autoclose int fd = (int)syscall(SYS_openat2, root, subpath, &how, sizeof(how));
 
 	if (fd < 0 && errno == ENOENT) {
@@ -214,9 +223,12 @@ static int pin_subpath(const struct pod_view *view, const char *volume, const ch
 		int at = dup(root);
 
 		for (char *name = strtok_r(copy, "/", &save); name && at >= 0; name = strtok_r(NULL, "/", &save)) {
-			mkdirat(at, name, 0755);
+			bool made = mkdirat(at, name, 0700) == 0;
 			int next = (int)syscall(SYS_openat2, at, name, &how, sizeof(how));
 
+			/* Whoever may write to the volume may write to it, whatever our umask is. */
+			if (made && next >= 0)
+				set_mode(next, mode);
 			close(at);
 			at = next;
 		}
