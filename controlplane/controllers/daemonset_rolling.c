@@ -2,7 +2,7 @@
  *
  * Without surge an old pod is deleted, and the new one follows when it is gone;
  * with surge the new one is made first, and the old one goes when it is
- * available. A pod that is not available costs nothing to replace. */
+ * available. A pod that is not available may always be replaced. */
 #include "controlplane/controllers/daemonset.h"
 
 bool daemon_pod_available(struct daemon *d, const struct daemon_pod *p)
@@ -56,6 +56,17 @@ static bool pair_of(const struct daemon_node *n, struct daemon_pod **ret_old,
 	return true;
 }
 
+/* A node that takes no pod now, but keeps one that is not available: it may be back any time. */
+static bool is_in_trouble(struct daemon *d, const struct daemon_node *n)
+{
+	if (n->object == NULL || !n->keeps || n->n_pods == 0)
+		return false;
+	for (size_t i = 0; i < n->n_pods; i++)
+		if (!n->pods[i].gone && daemon_pod_available(d, &n->pods[i]))
+			return false;
+	return true;
+}
+
 static void replace_by_deleting(struct daemon *d, int32_t max)
 {
 	struct daemon_pod **candidates =
@@ -66,17 +77,22 @@ static void replace_by_deleting(struct daemon *d, int32_t max)
 	for (size_t i = 0; i < d->n_nodes; i++) {
 		struct daemon_pod *old, *new;
 
-		if (!d->nodes[i].runs)
+		if (!d->nodes[i].runs) {
+			unavailable += is_in_trouble(d, &d->nodes[i]);
 			continue;
+		}
 		/* Where there is none, or more than one, somebody is being made or removed. */
 		if (!pair_of(&d->nodes[i], &old, &new) || (old == NULL) == (new == NULL))
 			unavailable++;
 		else if (new != NULL)
 			unavailable += !daemon_pod_available(d, new);
-		else if (!daemon_pod_available(d, old))
-			daemon_delete_pod(d, old);
-		else
+		else if (daemon_pod_available(d, old))
 			candidates[n++] = old;
+		else {
+			/* It goes whatever the limit, but its node is without, too. */
+			daemon_delete_pod(d, old);
+			unavailable++;
+		}
 	}
 	for (size_t i = 0; i < n && unavailable < max; i++, unavailable++)
 		daemon_delete_pod(d, candidates[i]);
