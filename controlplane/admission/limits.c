@@ -31,7 +31,8 @@ static struct bound bound_of(const void *entries, size_t n, const char *name)
 
 static bool exceeds(const struct bound *a, const struct bound *b)
 {
-	return a->text != NULL && b->text != NULL && quantity_compare(&a->quantity, &b->quantity) > 0;
+	return a->text != NULL && b->text != NULL &&
+	       quantity_compare(&a->quantity, &b->quantity) > 0;
 }
 
 static void check_item_resource(struct checks *c, const struct field *f,
@@ -45,8 +46,8 @@ static void check_item_resource(struct checks *c, const struct field *f,
 	const struct field *at = KEY(FIELD(f, "min"), name);
 
 	if (exceeds(&min, &max))
-		check_invalid(c, at, min.text, "min value %s is greater than max value %s", min.text,
-			      max.text);
+		check_invalid(c, at, min.text, "min value %s is greater than max value %s",
+			      min.text, max.text);
 	at = KEY(FIELD(f, "defaultRequest"), name);
 	if (exceeds(&min, &asked))
 		check_invalid(c, at, asked.text,
@@ -205,8 +206,7 @@ static const char *give(struct arena *a, const CoreV1__LimitRangeItem *item, Cor
 }
 
 static const char *give_all(struct arena *a, const CoreV1__LimitRangeItem *item,
-			    CoreV1__Container **list, size_t n, const char *what,
-			    const char *told)
+			    CoreV1__Container **list, size_t n, const char *what, const char *told)
 {
 	for (size_t i = 0; i < n; i++) {
 		const char *both[] = { give(a, item, list[i], false, what),
@@ -245,7 +245,8 @@ static void give_defaults(struct admission *a, const struct ranges *ranges, Core
 	pod->status->qosclass = arena_strdup(a->arena, pod_qos_class(pod->spec));
 }
 
-/* --- What is allowed ---------------------------------------------------------------------------- */
+/* --- What is allowed ----------------------------------------------------------------------------
+ */
 
 struct complaints {
 	struct arena *arena;
@@ -282,8 +283,8 @@ static void check_min(struct complaints *c, const char *type, const char *name,
 		complain(c, "minimum %s usage per %s is %s.  No request is specified", name, type,
 			 enforced);
 	else if (quantity_compare(request, min) < 0)
-		complain(c, "minimum %s usage per %s is %s, but request is %s", name, type, enforced,
-			 print(c->arena, request));
+		complain(c, "minimum %s usage per %s is %s, but request is %s", name, type,
+			 enforced, print(c->arena, request));
 	else if (limit != NULL && quantity_compare(limit, min) < 0)
 		complain(c, "minimum %s usage per %s is %s, but limit is %s", name, type, enforced,
 			 print(c->arena, limit));
@@ -302,8 +303,8 @@ static void check_max(struct complaints *c, const char *type, const char *name,
 		complain(c, "maximum %s usage per %s is %s, but limit is %s", name, type, enforced,
 			 print(c->arena, limit));
 	else if (request != NULL && quantity_compare(request, max) > 0)
-		complain(c, "maximum %s usage per %s is %s, but request is %s", name, type, enforced,
-			 print(c->arena, request));
+		complain(c, "maximum %s usage per %s is %s, but request is %s", name, type,
+			 enforced, print(c->arena, request));
 }
 
 static void check_ratio(struct complaints *c, const char *type, const char *name,
@@ -313,10 +314,11 @@ static void check_ratio(struct complaints *c, const char *type, const char *name
 	const char *enforced = print(c->arena, ratio);
 
 	if (request == NULL || request->nano == 0)
-		complain(c,
-			 "%s max limit to request ratio per %s is %s, but no request is specified or "
-			 "request is 0",
-			 name, type, enforced);
+		complain(
+			c,
+			"%s max limit to request ratio per %s is %s, but no request is specified or "
+			"request is 0",
+			name, type, enforced);
 	else if (limit == NULL || limit->nano == 0)
 		complain(c,
 			 "%s max limit to request ratio per %s is %s, but no limit is specified or "

@@ -84,8 +84,9 @@ static int admit_class(struct admission *a, const struct kind *kind, ProtobufCMe
 
 static void check_system_class(struct checks *c, const SchedulingV1__PriorityClass *p)
 {
-	static const char reserved[] = "priority class names with 'system-' prefix are reserved for "
-				       "system use only. error: ";
+	static const char reserved[] =
+		"priority class names with 'system-' prefix are reserved for "
+		"system use only. error: ";
 	const struct field *f = FIELD(FIELD(NULL, "metadata"), "name");
 	int i = system_class(p->metadata->name);
 

@@ -19,7 +19,8 @@ static void prepare(struct admission *a, ProtobufCMessage *message, ProtobufCMes
 	const struct kind *kind = kind_of(message->descriptor);
 
 	if (quota->spec == NULL)
-		quota->spec = make(a->arena, CoreV1__ResourceQuotaSpec, core_v1__resource_quota_spec);
+		quota->spec =
+			make(a->arena, CoreV1__ResourceQuotaSpec, core_v1__resource_quota_spec);
 	if (was == NULL || was->status == NULL || was->spec == NULL ||
 	    !message_equal(was->spec, quota->spec))
 		quota_count(&reader, quota, text_of(quota->metadata->namespace_),
@@ -40,8 +41,14 @@ static const char *const counted[] = {
 	"services.loadbalancers",
 };
 static const char *const compute[] = {
-	"cpu",          "memory",          "ephemeral-storage",          "requests.cpu",
-	"limits.cpu",   "requests.memory", "requests.ephemeral-storage", "limits.memory",
+	"cpu",
+	"memory",
+	"ephemeral-storage",
+	"requests.cpu",
+	"limits.cpu",
+	"requests.memory",
+	"requests.ephemeral-storage",
+	"limits.memory",
 	"limits.ephemeral-storage",
 };
 
@@ -57,7 +64,8 @@ static bool is_standard(const char *name)
 {
 	return among(name, counted, array_size(counted)) ||
 	       among(name, compute, array_size(compute)) || strcmp(name, "requests.storage") == 0 ||
-	       strncmp(name, "hugepages-", 10) == 0 || strncmp(name, "requests.hugepages-", 19) == 0;
+	       strncmp(name, "hugepages-", 10) == 0 ||
+	       strncmp(name, "requests.hugepages-", 19) == 0;
 }
 
 static void check_hard(struct checks *c, const struct field *f, const struct resource_entry *e)

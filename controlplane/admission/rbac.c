@@ -51,8 +51,9 @@ static void validate_cluster_role(struct checks *c, ProtobufCMessage *message,
 	if (role->aggregationrule == NULL)
 		return;
 	if (role->aggregationrule->n_clusterroleselectors == 0)
-		check_required(c, f, "at least one clusterRoleSelector required if aggregationRule "
-				     "is non-nil");
+		check_required(c, f,
+			       "at least one clusterRoleSelector required if aggregationRule "
+			       "is non-nil");
 	for (size_t i = 0; i < role->aggregationrule->n_clusterroleselectors; i++)
 		check_label_selector(c, AT(f, i), role->aggregationrule->clusterroleselectors[i]);
 }

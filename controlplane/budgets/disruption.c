@@ -125,8 +125,8 @@ static int32_t count_healthy(const struct counting *c, const struct disruption *
 	for (size_t i = 0; i < c->pods.n; i++) {
 		const struct pod_facts *p = c->pods.items[i];
 
-		healthy += p->ready && p->object->facts.deleted_ns == 0 &&
-			   !is_disrupted(d, p->object);
+		healthy +=
+			p->ready && p->object->facts.deleted_ns == 0 && !is_disrupted(d, p->object);
 	}
 	return healthy;
 }
@@ -182,8 +182,7 @@ static bool add_scale(struct counting *c, const struct pod_facts *pod, struct li
 			: NULL;
 
 	if (scale == NULL) {
-		d->failure = arena_printf(c->arena,
-					  "%s does not implement the scale subresource",
+		d->failure = arena_printf(c->arena, "%s does not implement the scale subresource",
 					  scaled->kind->resource);
 		return false;
 	}

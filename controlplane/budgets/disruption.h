@@ -25,7 +25,8 @@ struct disruption {
 	const struct object *const *overdue;
 	size_t n_overdue;
 	int64_t again_ns; /* When the next entry is overdue; 0: none. */
-	const char *failure; /* Why the expected number is not known (allowed is 0 then), or NULL. */
+	const char
+		*failure; /* Why the expected number is not known (allowed is 0 then), or NULL. */
 };
 
 /* Whether the budget is for the pod. */

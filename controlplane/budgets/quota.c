@@ -131,11 +131,10 @@ static void add_claim(struct amounts *a, const CoreV1__PersistentVolumeClaim *cl
 	add_quantity(a, "requests.storage", &q);
 	if (class[0] == '\0')
 		return;
-	add_quantity(a,
-		     arena_printf(a->arena, "%s%srequests.storage", class, storage_class_infix), &q);
+	add_quantity(a, arena_printf(a->arena, "%s%srequests.storage", class, storage_class_infix),
+		     &q);
 	amounts_add_number(
-		a,
-		arena_printf(a->arena, "%s%spersistentvolumeclaims", class, storage_class_infix),
+		a, arena_printf(a->arena, "%s%spersistentvolumeclaims", class, storage_class_infix),
 		1);
 }
 
@@ -160,8 +159,8 @@ static bool limits(const CoreV1__ResourceQuota *quota, const char *name)
 	return false;
 }
 
-void quota_difference(const CoreV1__ResourceQuota *quota, const struct kind *kind,
-		      const void *old, const void *new, struct amounts *ret)
+void quota_difference(const CoreV1__ResourceQuota *quota, const struct kind *kind, const void *old,
+		      const void *new, struct amounts *ret)
 {
 	struct amounts before = { .arena = ret->arena }, after = { .arena = ret->arena };
 
@@ -214,8 +213,8 @@ static const char *who_does_not_say(const CoreV1__PodSpec *spec, const char *nam
 const char *quota_demand(const CoreV1__ResourceQuota *quota, const struct kind *kind,
 			 const void *new, struct arena *arena)
 {
-	static const char *const names[] = { "cpu",           "limits.cpu",   "limits.memory",
-					     "memory",        "requests.cpu", "requests.memory" };
+	static const char *const names[] = { "cpu",    "limits.cpu",   "limits.memory",
+					     "memory", "requests.cpu", "requests.memory" };
 	const char *text = "";
 
 	if (!is_pod(kind) || quota->spec == NULL || !quota_covers(quota, kind, new))
@@ -304,9 +303,9 @@ void quota_charge(CoreV1__ResourceQuota *quota, const struct amounts *difference
 		if (q.nano < 0)
 			q.nano = 0;
 		quantity_print(&q, text);
-		s->used[i] = resource_entry_make(
-			&core_v1__resource_quota_status__used_entry__descriptor, s->used[i]->key,
-			text, arena);
+		s->used[i] =
+			resource_entry_make(&core_v1__resource_quota_status__used_entry__descriptor,
+					    s->used[i]->key, text, arena);
 	}
 }
 
@@ -368,8 +367,8 @@ static bool limits_kind(const CoreV1__ResourceQuota *quota, const struct kind *k
 	return false;
 }
 
-static void count_all(const struct budget_reader *reader, struct counting *c,
-		      const char *namespace, const struct kind *extra, struct arena *arena)
+static void count_all(const struct budget_reader *reader, struct counting *c, const char *namespace,
+		      const struct kind *extra, struct arena *arena)
 {
 	kinds_for_each(kind)
 	{
@@ -423,10 +422,10 @@ void quota_count(const struct budget_reader *reader, CoreV1__ResourceQuota *quot
 					    : "0",
 				    arena));
 		quantity_print(amounts_get(&c.used, key), text);
-		make_append(arena, status, used,
-			    resource_entry_make(
-				    &core_v1__resource_quota_status__used_entry__descriptor, key,
-				    text, arena));
+		make_append(
+			arena, status, used,
+			resource_entry_make(&core_v1__resource_quota_status__used_entry__descriptor,
+					    key, text, arena));
 	}
 }
 

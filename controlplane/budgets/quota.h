@@ -20,8 +20,8 @@ bool quota_concerns(const struct kind *kind, bool created_or_deleted);
 /* By how much a change of an object changes what is used of the quota: what stands in its spec.hard
  * and differs. old and new are messages of kind, or NULL; of kinds that are only counted any
  * message will do. */
-void quota_difference(const CoreV1__ResourceQuota *quota, const struct kind *kind,
-		      const void *old, const void *new, struct amounts *ret);
+void quota_difference(const CoreV1__ResourceQuota *quota, const struct kind *kind, const void *old,
+		      const void *new, struct amounts *ret);
 /* What a pod that is made must say of itself ("must specify limits.cpu for: a,b"), or NULL. */
 const char *quota_demand(const CoreV1__ResourceQuota *quota, const struct kind *kind,
 			 const void *new, struct arena *arena);
@@ -39,5 +39,4 @@ void quota_count(const struct budget_reader *reader, CoreV1__ResourceQuota *quot
 bool quota_frees(const CoreV1__ResourceQuota *old, const CoreV1__ResourceQuota *new);
 
 /* quota_scope.c: whether the quota is for the object at all. */
-bool quota_covers(const CoreV1__ResourceQuota *quota, const struct kind *kind,
-		  const void *message);
+bool quota_covers(const CoreV1__ResourceQuota *quota, const struct kind *kind, const void *message);

@@ -44,19 +44,19 @@ static bool any_weighted_crosses(CoreV1__WeightedPodAffinityTerm *const *terms, 
 static bool crosses_namespaces(const CoreV1__PodSpec *spec)
 {
 	const CoreV1__PodAffinity *to = spec->affinity ? spec->affinity->podaffinity : NULL;
-	const CoreV1__PodAntiAffinity *from = spec->affinity ? spec->affinity->podantiaffinity
-							     : NULL;
+	const CoreV1__PodAntiAffinity *from =
+		spec->affinity ? spec->affinity->podantiaffinity : NULL;
 
-	return (to != NULL && (any_crosses(to->requiredduringschedulingignoredduringexecution,
-					   to->n_requiredduringschedulingignoredduringexecution) ||
-			       any_weighted_crosses(
-				       to->preferredduringschedulingignoredduringexecution,
-				       to->n_preferredduringschedulingignoredduringexecution))) ||
-	       (from != NULL && (any_crosses(from->requiredduringschedulingignoredduringexecution,
-					     from->n_requiredduringschedulingignoredduringexecution) ||
-				 any_weighted_crosses(
-					 from->preferredduringschedulingignoredduringexecution,
-					 from->n_preferredduringschedulingignoredduringexecution)));
+	return (to != NULL &&
+		(any_crosses(to->requiredduringschedulingignoredduringexecution,
+			     to->n_requiredduringschedulingignoredduringexecution) ||
+		 any_weighted_crosses(to->preferredduringschedulingignoredduringexecution,
+				      to->n_preferredduringschedulingignoredduringexecution))) ||
+	       (from != NULL &&
+		(any_crosses(from->requiredduringschedulingignoredduringexecution,
+			     from->n_requiredduringschedulingignoredduringexecution) ||
+		 any_weighted_crosses(from->preferredduringschedulingignoredduringexecution,
+				      from->n_preferredduringschedulingignoredduringexecution)));
 }
 
 /* A named class (of priority, of volume attributes) against In, NotIn, Exists, DoesNotExist. */

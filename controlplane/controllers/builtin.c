@@ -26,8 +26,8 @@ static void ensure_classes(struct view *v, struct intents *intents)
 		if (view_get(v, "priorityclasses.scheduling.k8s.io", "", classes[i].name) != NULL)
 			continue;
 
-		SchedulingV1__PriorityClass *c = make(
-			intents->arena, SchedulingV1__PriorityClass, scheduling_v1__priority_class);
+		SchedulingV1__PriorityClass *c = make(intents->arena, SchedulingV1__PriorityClass,
+						      scheduling_v1__priority_class);
 
 		message_metadata_make(c, intents->arena)->name =
 			arena_strdup(intents->arena, classes[i].name);

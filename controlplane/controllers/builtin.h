@@ -5,7 +5,7 @@
 
 struct builtin_role {
 	const char *name;
-	const char *part_of;   /* "edit": it is aggregated to the role edit; or "". */
+	const char *part_of;    /* "edit": it is aggregated to the role edit; or "". */
 	const char *aggregates; /* "edit": its rules are those of all parts of edit; or "". */
 };
 

@@ -140,8 +140,7 @@ static bool looks_the_same(const struct object *a, const struct object *b)
 	const struct facts *x = &a->facts, *y = &b->facts;
 
 	if (x->pod->ready != y->pod->ready || (x->deleted_ns != 0) != (y->deleted_ns != 0) ||
-	    x->n_labels != y->n_labels || x->n_owners != y->n_owners ||
-	    strcmp(x->uid, y->uid) != 0)
+	    x->n_labels != y->n_labels || x->n_owners != y->n_owners || strcmp(x->uid, y->uid) != 0)
 		return false;
 	for (size_t i = 0; i < x->n_labels; i++)
 		if (strcmp(x->labels[i].key, y->labels[i].key) != 0 ||
@@ -165,7 +164,7 @@ static void add_selecting(struct keys *keys, const struct view *v, const struct 
 		const PolicyV1__PodDisruptionBudget *b = object_message(budgets[i], v->arena);
 
 		if ((old != NULL && disruption_selects(b, old, v->arena)) ||
-		    (new != NULL && disruption_selects(b, new, v->arena)))
+		    (new != NULL &&disruption_selects(b, new, v->arena)))
 			keys_add(keys, namespace, budgets[i]->name);
 	}
 }

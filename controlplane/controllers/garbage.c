@@ -89,8 +89,7 @@ static void judge(const struct view *v, const struct object *o, struct intents *
 		if (state == OWNER_STRAY)
 			tell_stray(o, &o->facts.owners[i], intents);
 		/* Within a namespace a stray owner is none; outside of all it is not known. */
-		lives += state == OWNER_LIVES ||
-			 (state == OWNER_STRAY && o->namespace[0] == '\0');
+		lives += state == OWNER_LIVES || (state == OWNER_STRAY && o->namespace[0] == '\0');
 		waits += state == OWNER_WAITS;
 		gone += state == OWNER_GONE || (state == OWNER_STRAY && o->namespace[0] != '\0');
 	}

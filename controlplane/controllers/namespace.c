@@ -84,7 +84,7 @@ struct remains {
 	struct held {
 		const char *finalizer;
 		size_t objects;
-	} **finalizers; /* By name. */
+	} * *finalizers; /* By name. */
 	size_t n_finalizers;
 };
 
@@ -184,9 +184,9 @@ static void report_ways(struct view *v, CoreV1__NamespaceStatus *s)
 	};
 
 	for (size_t i = 0; i < array_size(ways); i++)
-		set_condition(v, s,
-			      make_condition(v, ways[i].type, false, ways[i].reason,
-					     ways[i].message));
+		set_condition(
+			v, s,
+			make_condition(v, ways[i].type, false, ways[i].reason, ways[i].message));
 }
 
 static void report_remains(struct view *v, const struct object *ns, const struct remains *r,
@@ -207,14 +207,13 @@ static void report_remains(struct view *v, const struct object *ns, const struct
 			       r->objects ? arena_printf(v->arena,
 							 "Some resources are remaining: %s", kinds)
 					  : "All content successfully removed"));
-	set_condition(
-		v, message->status,
-		make_condition(v, "NamespaceFinalizersRemaining", r->with_finalizers > 0,
-			       r->with_finalizers ? "SomeFinalizersRemain"
-						  : "ContentHasNoFinalizers",
-			       r->with_finalizers
-				       ? print_finalizers(r)
-				       : "All content-preserving finalizers finished"));
+	set_condition(v, message->status,
+		      make_condition(v, "NamespaceFinalizersRemaining", r->with_finalizers > 0,
+				     r->with_finalizers ? "SomeFinalizersRemain"
+							: "ContentHasNoFinalizers",
+				     r->with_finalizers
+					     ? print_finalizers(r)
+					     : "All content-preserving finalizers finished"));
 	if (!message_equal(message->status, before->status))
 		intend_update_status(intents, ns, &message->base);
 }

@@ -40,7 +40,8 @@ static void end_bootstrap(struct view *v, const struct object *o, struct intents
 static void end_account_token(struct view *v, const struct object *o, const CoreV1__Secret *s,
 			      struct intents *intents)
 {
-	const char *name = text_of(meta_annotation(s->metadata, "kubernetes.io/service-account.name"));
+	const char *name =
+		text_of(meta_annotation(s->metadata, "kubernetes.io/service-account.name"));
 	const char *uid = meta_annotation(s->metadata, "kubernetes.io/service-account.uid");
 	const struct object *account = view_get(v, "serviceaccounts", o->namespace, name);
 

@@ -75,10 +75,9 @@ static int ask(struct write_change *c, struct part *p, const struct kind *kind, 
 	const char *why = NULL;
 
 	p->charge = find(c, p->object);
-	p->quota = p->charge != NULL
-			   ? p->charge->quota
-			   : unpack_stored(&core_v1__resource_quota__descriptor,
-					   p->object->packed, c->arena);
+	p->quota = p->charge != NULL ? p->charge->quota
+				     : unpack_stored(&core_v1__resource_quota__descriptor,
+						     p->object->packed, c->arena);
 	p->difference = (struct amounts){ .arena = c->arena };
 	quota_difference(p->quota, kind, old, new, &p->difference);
 	if (new != NULL && old == NULL)
@@ -145,8 +144,8 @@ int charges_write(struct write_change *c, struct status *st)
 
 	c->charges = NULL;
 	for (; charge != NULL; charge = charge->next) {
-		const struct object *o = overlay_get(c->context->overlay, quotas(),
-						     charge->namespace, charge->name);
+		const struct object *o =
+			overlay_get(c->context->overlay, quotas(), charge->namespace, charge->name);
 		int rc;
 
 		if (o == NULL)

@@ -45,7 +45,8 @@ static int asked_init(struct asked *q, struct write_change *c, const WriteReques
 		.subresource = text(r->subresource),
 		.kind = kind_of_resource(text(r->resource)),
 	};
-	if (q->kind == NULL || (q->kind->flags & (KIND_VIRTUAL | KIND_MEASURED)) || kind_stored(q->kind) != q->kind)
+	if (q->kind == NULL || (q->kind->flags & (KIND_VIRTUAL | KIND_MEASURED)) ||
+	    kind_stored(q->kind) != q->kind)
 		return status_set(st, -ENOENT, "the resource %s cannot be written",
 				  text(r->resource));
 	if (((q->kind->flags & KIND_NAMESPACED) != 0) != (q->namespace[0] != '\0'))

@@ -97,9 +97,8 @@ static int charge_budget(struct write_change *c, const struct object *pod, struc
 	int rc;
 
 	if (status == NULL)
-		status = s->budget->status =
-			make(c->arena, PolicyV1__PodDisruptionBudgetStatus,
-			     policy_v1__pod_disruption_budget_status);
+		status = s->budget->status = make(c->arena, PolicyV1__PodDisruptionBudgetStatus,
+						  policy_v1__pod_disruption_budget_status);
 	e->key = arena_strdup(c->arena, pod->name);
 	e->value = make_time(c->arena, c->context->now_ns);
 	status->disruptedpods = d->disrupted;

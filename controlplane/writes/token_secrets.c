@@ -33,8 +33,7 @@ static void set(struct write_change *c, CoreV1__Secret *s, const char *key, cons
 	s->n_data = kept;
 	e->key = arena_strdup(c->arena, key);
 	e->has_value = true;
-	e->value = (ProtobufCBinaryData){ strlen(value),
-					  (uint8_t *)arena_strdup(c->arena, value) };
+	e->value = (ProtobufCBinaryData){ strlen(value), (uint8_t *)arena_strdup(c->arena, value) };
 	make_append(c->arena, s, data, e);
 }
 

@@ -89,7 +89,8 @@ static void cell_usage(struct cells *c, const CoreV1__ResourceQuota *quota, bool
 
 		if ((strncmp(key, "limits.", 7) == 0) == limits)
 			buf_printf(&b, "%s%s: %s/%s", b.len > 0 ? ", " : "", key,
-				   used_of(status, key), hard != NULL ? text_of(hard->string) : "0");
+				   used_of(status, key),
+				   hard != NULL ? text_of(hard->string) : "0");
 	}
 	cell_take(c, &b);
 }

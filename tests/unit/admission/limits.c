@@ -18,9 +18,9 @@ static void setup(struct world *w)
 		     "'namespace':'default'}}");
 }
 
-#define RANGE(limits)                                                                              \
-	"{'kind':'LimitRange','metadata':{'name':'l','namespace':'default'},'spec':{'limits':["    \
-	limits "]}}"
+#define RANGE(limits)                                                                                  \
+	"{'kind':'LimitRange','metadata':{'name':'l','namespace':'default'},'spec':{'limits':[" limits \
+	"]}}"
 #define CONTAINER(rest) "{'type':'Container'," rest "}"
 #define POD(resources)                                                                             \
 	"{'kind':'Pod','metadata':{'name':'p','namespace':'default'},'spec':{'containers':[{"      \
@@ -57,8 +57,7 @@ static const struct {
 	  POD("'requests':{'cpu':'250m'}"),
 	  NO_POD "cpu max limit to request ratio per Container is 2, but no limit is specified or "
 		 "limit is 0" },
-	{ "two complaints are a list",
-	  RANGE(CONTAINER("'max':{'cpu':'1','memory':'1Gi'}")),
+	{ "two complaints are a list", RANGE(CONTAINER("'max':{'cpu':'1','memory':'1Gi'}")),
 	  POD("'limits':{'cpu':'2','memory':'2Gi'}"),
 	  NO_POD "[maximum cpu usage per Container is 1, but limit is 2, maximum memory usage per "
 		 "Container is 1Gi, but limit is 2Gi]" },

@@ -149,8 +149,8 @@ static void system_classes_are_always_there(void **state)
 
 	setup(&w);
 	world_settle(&w);
-	assert_non_null(world_get(&w, "priorityclasses.scheduling.k8s.io", "",
-				  "system-cluster-critical"));
+	assert_non_null(
+		world_get(&w, "priorityclasses.scheduling.k8s.io", "", "system-cluster-critical"));
 	assert_non_null(
 		world_get(&w, "priorityclasses.scheduling.k8s.io", "", "system-node-critical"));
 	assert_int_equal(world_delete(&w, "priorityclasses.scheduling.k8s.io", "",

@@ -89,23 +89,23 @@ static void put_pod(struct world *w, size_t i, char letter, bool orphan, const c
 {
 	bool set = owner[0] == '\0' || strcmp(owner, "Deployment") == 0;
 
-	world_put(w, arena_printf(
-			     &w->arena,
-			     "{'kind':'Pod','metadata':{'name':'pod-%zu','namespace':'default',"
-			     "'labels':{'app':'web'}%s%s},'spec':{'containers':[]},'status':{"
-			     "'phase':'%s','conditions':[{'type':'Ready','status':'%s'}]}}",
-			     i,
-			     orphan ? ""
-				    : arena_printf(&w->arena,
-						   ",'ownerReferences':[{'apiVersion':'%s','kind':"
-						   "'%s','name':'web','uid':'uid-web','controller':"
-						   "true}]",
-						   strcmp(owner, "Job") == 0 ? "batch/v1"
-									     : "apps/v1",
-						   set ? "ReplicaSet" : owner),
-			     letter == 'D' ? ",'deletionTimestamp':'2023-11-14T22:13:20Z'" : "",
-			     letter == 'F' ? "Failed" : "Running",
-			     letter == 'N' || letter == 'F' ? "False" : "True"));
+	world_put(w,
+		  arena_printf(
+			  &w->arena,
+			  "{'kind':'Pod','metadata':{'name':'pod-%zu','namespace':'default',"
+			  "'labels':{'app':'web'}%s%s},'spec':{'containers':[]},'status':{"
+			  "'phase':'%s','conditions':[{'type':'Ready','status':'%s'}]}}",
+			  i,
+			  orphan ? ""
+				 : arena_printf(&w->arena,
+						",'ownerReferences':[{'apiVersion':'%s','kind':"
+						"'%s','name':'web','uid':'uid-web','controller':"
+						"true}]",
+						strcmp(owner, "Job") == 0 ? "batch/v1" : "apps/v1",
+						set ? "ReplicaSet" : owner),
+			  letter == 'D' ? ",'deletionTimestamp':'2023-11-14T22:13:20Z'" : "",
+			  letter == 'F' ? "Failed" : "Running",
+			  letter == 'N' || letter == 'F' ? "False" : "True"));
 }
 
 static void put_pods(struct world *w, const char *pods, const char *owner)
@@ -171,8 +171,8 @@ static void worlds_and_what_they_allow(void **state)
 				 cases[i].status);
 		assert_int_equal(budget(&w)->status->observedgeneration, 1);
 		/* Nothing new: nothing to write. */
-		assert_string_equal(world_reconcile(&w, &controller_disruption, "default", "b", true),
-				    "");
+		assert_string_equal(
+			world_reconcile(&w, &controller_disruption, "default", "b", true), "");
 	}
 }
 

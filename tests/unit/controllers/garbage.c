@@ -95,8 +95,11 @@ static const struct {
 	  "a",
 	  "Orphan",
 	  "bc" },
-	{ "a circle of three", { { "a", "c", 1 }, { "b", "a", 1 }, { "c", "b", 1 } }, "a",
-	  "Foreground", "" },
+	{ "a circle of three",
+	  { { "a", "c", 1 }, { "b", "a", 1 }, { "c", "b", 1 } },
+	  "a",
+	  "Foreground",
+	  "" },
 	{ "a circle in the background", { { "a", "b", 0 }, { "b", "a", 0 } }, "a", NULL, "" },
 	{ "it owns itself", { { "a", "a", 1 } }, "a", "Foreground", "" },
 	{ "a circle is cut", { { "a", "b", 1 }, { "b", "a", 1 } }, "a", "Foreground", "" },
@@ -136,18 +139,21 @@ static const struct {
 	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
 	  "'apiVersion':'v1','kind':'Node','name':'o','uid':'uid-o'}]}}",
 	  true, false },
-	{ "the uid of another name", "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
-				     "'default'}}",
+	{ "the uid of another name",
+	  "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
+	  "'default'}}",
 	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
 	  "'apiVersion':'v1','kind':'ConfigMap','name':'x','uid':'uid-o'}]}}",
 	  false, false },
-	{ "the uid of another kind", "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
-				     "'default'}}",
+	{ "the uid of another kind",
+	  "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
+	  "'default'}}",
 	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
 	  "'apiVersion':'v1','kind':'Secret','name':'o','uid':'uid-o'}]}}",
 	  false, false },
-	{ "another uid of the same name", "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
-					  "'default'}}",
+	{ "another uid of the same name",
+	  "{'kind':'ConfigMap','metadata':{'name':'o','namespace':"
+	  "'default'}}",
 	  "{'kind':'ConfigMap','metadata':{'name':'d','namespace':'default','ownerReferences':[{"
 	  "'apiVersion':'v1','kind':'ConfigMap','name':'o','uid':'uid-before'}]}}",
 	  false, false },
@@ -181,8 +187,8 @@ static void owners_that_are_none(void **state)
 			fail_msg("%s: %s", strangers[i].name, told);
 		if ((strstr(told, "delete ") == NULL) != strangers[i].stays)
 			fail_msg("%s: %s", strangers[i].name, told);
-		assert_non_null(world_get(&w, node ? "nodes" : "configmaps",
-					  node ? "" : "default", "d"));
+		assert_non_null(
+			world_get(&w, node ? "nodes" : "configmaps", node ? "" : "default", "d"));
 	}
 }
 

@@ -96,8 +96,9 @@ static void the_end_empties_it(void **state)
 	says(&w, "{'type':'NamespaceDeletionGroupVersionParsingFailure','status':'False',");
 	says(&w, "{'type':'NamespaceDeletionContentFailure','status':'False',");
 	says(&w, "{'type':'NamespaceContentRemaining','status':'True',");
-	says(&w, "'reason':'SomeResourcesRemain','message':'Some resources are remaining: pods. has "
-		 "1 resource instances, configmaps. has 1 resource instances'");
+	says(&w,
+	     "'reason':'SomeResourcesRemain','message':'Some resources are remaining: pods. has "
+	     "1 resource instances, configmaps. has 1 resource instances'");
 	says(&w, "{'type':'NamespaceFinalizersRemaining','status':'True',");
 	says(&w, "'reason':'SomeFinalizersRemain','message':'Some content in the namespace has "
 		 "finalizers remaining: example.com/x in 1 resource instances'");

@@ -37,13 +37,13 @@ static char *quota_text(struct world *w, const char *name, const char *spec)
 #define CPU_MEMORY "'requests':{'cpu':'500m','memory':'1Gi'},'limits':{'cpu':'1','memory':'2Gi'}"
 #define SERVICE(rest)                                                                              \
 	"{'kind':'Service','metadata':{'name':'s','namespace':'default'},'spec':{" rest "}}"
-#define CLAIM(rest)                                                                                \
+#define CLAIM(rest)                                                                                   \
 	"{'kind':'PersistentVolumeClaim','metadata':{'name':'c','namespace':'default'},'spec':{" rest \
 	"'resources':{'requests':{'storage':'3Gi'}}}}"
-#define ALL_COMPUTE                                                                                \
-	"'hard':{'pods':1,'count/pods':1,'cpu':1,'requests.cpu':1,'limits.cpu':1,'memory':1,"      \
-	"'requests.memory':1,'limits.memory':1,'ephemeral-storage':1,'requests.ephemeral-storage':"\
-	"1,'limits.ephemeral-storage':1,'hugepages-2Mi':1,'requests.hugepages-2Mi':1,"             \
+#define ALL_COMPUTE                                                                                 \
+	"'hard':{'pods':1,'count/pods':1,'cpu':1,'requests.cpu':1,'limits.cpu':1,'memory':1,"       \
+	"'requests.memory':1,'limits.memory':1,'ephemeral-storage':1,'requests.ephemeral-storage':" \
+	"1,'limits.ephemeral-storage':1,'hugepages-2Mi':1,'requests.hugepages-2Mi':1,"              \
 	"'requests.example.com/gpu':1}"
 #define AFFINITY(kind, rest)                                                                       \
 	"'affinity':{'" kind "':{'requiredDuringSchedulingIgnoredDuringExecution':[{'topologyKey'" \
@@ -64,8 +64,8 @@ static const struct {
 	  POD("'spec':{'containers':[" C("a", CPU_MEMORY) "]},'status':{'phase':'Failed'}"),
 	  "count/pods=1" },
 	{ "the dearest moment", "'hard':{'cpu':9}",
-	  SPEC("'initContainers':[" C("i", "'requests':{'cpu':'3'}") "],'containers':["
-	       C("a", CPU_MEMORY) "," C("b", CPU_MEMORY) "]"),
+	  SPEC("'initContainers':[" C("i", "'requests':{'cpu':'3'}") "],'containers':[" C(
+		  "a", CPU_MEMORY) "," C("b", CPU_MEMORY) "]"),
 	  "cpu=3" },
 	{ "a sidecar runs along", "'hard':{'cpu':9}",
 	  SPEC("'initContainers':[{'name':'s','image':'i','restartPolicy':'Always','resources':{"
@@ -81,8 +81,9 @@ static const struct {
 	  "count/pods=1,ephemeral-storage=1Gi,hugepages-2Mi=4Mi,limits.ephemeral-storage=2Gi,"
 	  "pods=1,requests.ephemeral-storage=1Gi,requests.example.com/gpu=2,"
 	  "requests.hugepages-2Mi=4Mi" },
-	{ "a plain service", "'hard':{'services':1,'count/services':1,'services.nodeports':1,"
-			     "'services.loadbalancers':1}",
+	{ "a plain service",
+	  "'hard':{'services':1,'count/services':1,'services.nodeports':1,"
+	  "'services.loadbalancers':1}",
 	  SERVICE("'ports':[{'port':80},{'port':81}]"), "count/services=1,services=1" },
 	{ "its node ports", "'hard':{'services':1,'services.nodeports':1}",
 	  SERVICE("'type':'NodePort','ports':[{'port':80},{'port':81}]"),
@@ -95,10 +96,11 @@ static const struct {
 	  SERVICE("'type':'LoadBalancer','allocateLoadBalancerNodePorts':false,'ports':[{'port':80},"
 		  "{'port':81,'nodePort':30000}]"),
 	  "services.loadbalancers=1,services.nodeports=1" },
-	{ "a claim", "'hard':{'requests.storage':1,'persistentvolumeclaims':1,"
-		     "'fast.storageclass.storage.k8s.io/requests.storage':1,"
-		     "'fast.storageclass.storage.k8s.io/persistentvolumeclaims':1,"
-		     "'slow.storageclass.storage.k8s.io/requests.storage':1}",
+	{ "a claim",
+	  "'hard':{'requests.storage':1,'persistentvolumeclaims':1,"
+	  "'fast.storageclass.storage.k8s.io/requests.storage':1,"
+	  "'fast.storageclass.storage.k8s.io/persistentvolumeclaims':1,"
+	  "'slow.storageclass.storage.k8s.io/requests.storage':1}",
 	  CLAIM("'storageClassName':'fast',"),
 	  "fast.storageclass.storage.k8s.io/persistentvolumeclaims=1,"
 	  "fast.storageclass.storage.k8s.io/requests.storage=3Gi,persistentvolumeclaims=1,"
@@ -191,12 +193,12 @@ static void the_objects_there_are(void **state)
 	world_put(&w, "{'kind':'Pod','metadata':{'name':'p','namespace':'other'},'spec':{"
 		      "'containers':[{'name':'a','resources':{'requests':{'cpu':'7'}}}]}}");
 	world_put(&w, "{'kind':'ConfigMap','metadata':{'name':'c','namespace':'default'}}");
-	assert_non_null(world_create(
-		&w,
-		quota_text(&w, "q",
-			   "'hard':{'pods':'5','requests.cpu':'2','configmaps':'4',"
-			   "'resourcequotas':'1','count/jobs.batch':'3'}"),
-		NULL));
+	assert_non_null(
+		world_create(&w,
+			     quota_text(&w, "q",
+					"'hard':{'pods':'5','requests.cpu':'2','configmaps':'4',"
+					"'resourcequotas':'1','count/jobs.batch':'3'}"),
+			     NULL));
 	text = world_print(&w, world_get(&w, "resourcequotas", "default", "q"));
 	assert_non_null(strstr(text, "\"used\":{\"configmaps\":\"1\",\"count/jobs.batch\":\"0\","
 				     "\"pods\":\"2\",\"requests.cpu\":\"750m\","
@@ -204,8 +206,8 @@ static void the_objects_there_are(void **state)
 	/* Nothing is odd, so there is nothing to write. */
 	assert_string_equal(world_reconcile(&w, &controller_quota, "default", "q", true), "");
 	/* Another limit counts anew. */
-	assert_int_equal(world_update(&w, quota_text(&w, "q", "'hard':{'limits.cpu':'9'}"), "", NULL),
-			 0);
+	assert_int_equal(
+		world_update(&w, quota_text(&w, "q", "'hard':{'limits.cpu':'9'}"), "", NULL), 0);
 	text = world_print(&w, world_get(&w, "resourcequotas", "default", "q"));
 	assert_non_null(
 		strstr(text, "\"status\":{\"hard\":{\"limits.cpu\":\"9\"},\"used\":{\"limits.cpu\":"
@@ -280,8 +282,8 @@ static void scopes_stay(void **state)
 
 	setup(&w);
 	world_create(&w, quota_text(&w, "q", "'hard':{'pods':'4'},'scopes':['Terminating']"), NULL);
-	assert_int_equal(
-		world_update(&w, quota_text(&w, "q", "'hard':{'pods':'4'}"), "", &st), -EINVAL);
+	assert_int_equal(world_update(&w, quota_text(&w, "q", "'hard':{'pods':'4'}"), "", &st),
+			 -EINVAL);
 	assert_non_null(strstr(st.message, "spec.scopes: Invalid value: []: field is immutable"));
 }
 

@@ -20,8 +20,8 @@ extern const struct controller controller_builtin, controller_clusterrole;
 #define OF(kind) "{'apiVersion':'rbac.authorization.k8s.io/v1','kind':'" kind "',"
 #define RULE(resource) "{'apiGroups':[''],'resources':['" resource "'],'verbs':['get']}"
 #define PART(name, label, rules)                                                                   \
-	OF("ClusterRole") "'metadata':{'name':'" name "','labels':{'" label "':'true'}},'rules':[" \
-			  rules "]}"
+	OF("ClusterRole")                                                                          \
+	"'metadata':{'name':'" name "','labels':{'" label "':'true'}},'rules':[" rules "]}"
 #define WHOLE(name, selectors)                                                                     \
 	OF("ClusterRole") META(name) ",'aggregationRule':{'clusterRoleSelectors':[" selectors "]}}"
 #define SELECTS(label) "{'matchLabels':{'" label "':'true'}}"
@@ -47,7 +47,7 @@ static const struct {
 	  "pods nodes " },
 	{ "never itself",
 	  { OF("ClusterRole") "'metadata':{'name':'whole','labels':{'x':'true'}},'rules':[" RULE(
-		  "junk") "],'aggregationRule':{'clusterRoleSelectors':[" SELECTS("x") "]}}",
+		    "junk") "],'aggregationRule':{'clusterRoleSelectors':[" SELECTS("x") "]}}",
 	    PART("a", "x", RULE("pods")) },
 	  "pods " },
 	{ "a part that aggregates itself",
@@ -103,7 +103,8 @@ static void parts_come_and_go(void **state)
 	assert_string_equal(resources_of(&w, "whole"), "nodes ");
 }
 
-/* --- What every cluster has -------------------------------------------------------------------- */
+/* --- What every cluster has --------------------------------------------------------------------
+ */
 
 static void default_roles(void **state)
 {
@@ -120,8 +121,9 @@ static void default_roles(void **state)
 				     "\"resources\":[\"*\"]},{\"verbs\":[\"*\"],"
 				     "\"nonResourceURLs\":[\"*\"]}]"));
 	text = world_print(&w, world_get(&w, BINDINGS, "", "cluster-admin"));
-	assert_non_null(strstr(text, "\"subjects\":[{\"kind\":\"Group\",\"apiGroup\":"
-				     "\"rbac.authorization.k8s.io\",\"name\":\"system:masters\"}]"));
+	assert_non_null(strstr(text,
+			       "\"subjects\":[{\"kind\":\"Group\",\"apiGroup\":"
+			       "\"rbac.authorization.k8s.io\",\"name\":\"system:masters\"}]"));
 	/* admin has what edit has, edit what view has. */
 	text = world_print(&w, world_get(&w, ROLES, "", "admin"));
 	assert_non_null(strstr(text, "\"localsubjectaccessreviews\""));
@@ -153,7 +155,8 @@ static void default_roles(void **state)
 	assert_int_equal(w.writes, writes);
 }
 
-/* --- The door ----------------------------------------------------------------------------------- */
+/* --- The door -----------------------------------------------------------------------------------
+ */
 
 #define IN_DEFAULT(name) "'metadata':{'name':'" name "','namespace':'default'}"
 #define REF(kind) "'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':'" kind "','name':'r'}"
@@ -170,10 +173,12 @@ static const struct {
 	{ "no verbs",
 	  OF("Role") IN_DEFAULT("r") ",'rules':[{'apiGroups':[''],'resources':['pods']}]}",
 	  NO_ROLE "rules[0].verbs: Required value: verbs must contain at least one value" },
-	{ "no group", OF("Role") IN_DEFAULT("r") ",'rules':[{'resources':['pods'],'verbs':['get']}]}",
+	{ "no group",
+	  OF("Role") IN_DEFAULT("r") ",'rules':[{'resources':['pods'],'verbs':['get']}]}",
 	  NO_ROLE "rules[0].apiGroups: Required value: resource rules must supply at least one api "
 		  "group" },
-	{ "no resource", OF("Role") IN_DEFAULT("r") ",'rules':[{'apiGroups':[''],'verbs':['get']}]}",
+	{ "no resource",
+	  OF("Role") IN_DEFAULT("r") ",'rules':[{'apiGroups':[''],'verbs':['get']}]}",
 	  NO_ROLE "rules[0].resources: Required value: resource rules must supply at least one "
 		  "resource" },
 	{ "paths are not in a namespace",
@@ -203,8 +208,9 @@ static const struct {
 	  "subjects[0].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", "
 	  "\"User\", \"Group\"" },
 	{ "an account of nowhere",
-	  OF("ClusterRoleBinding") META("b") "," REF("ClusterRole") ",'subjects':[{'kind':"
-								    "'ServiceAccount','name':'x'}]}",
+	  OF("ClusterRoleBinding")
+		  META("b") "," REF("ClusterRole") ",'subjects':[{'kind':"
+						   "'ServiceAccount','name':'x'}]}",
 	  "subjects[0].namespace: Required value" },
 };
 
@@ -230,12 +236,12 @@ static void a_binding_stays_with_its_role(void **state)
 
 	world_init(&w);
 	world_create(&w, OF("ClusterRoleBinding") META("b") "," REF("ClusterRole") "}", NULL);
-	assert_int_equal(
-		world_update(&w,
-			     OF("ClusterRoleBinding") META("b") ",'roleRef':{'kind':'ClusterRole',"
-								"'name':'other'}}",
-			     "", &st),
-		-EINVAL);
+	assert_int_equal(world_update(&w,
+				      OF("ClusterRoleBinding")
+					      META("b") ",'roleRef':{'kind':'ClusterRole',"
+							"'name':'other'}}",
+				      "", &st),
+			 -EINVAL);
 	assert_non_null(strstr(st.message, "cannot change roleRef"));
 }
 

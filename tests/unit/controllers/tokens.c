@@ -12,9 +12,10 @@
 
 extern const struct controller controller_tokens;
 
-#define BOOTSTRAP(namespace, data)                                                                 \
-	"{'kind':'Secret','metadata':{'name':'s','namespace':'" namespace "'},'type':"             \
-	"'bootstrap.kubernetes.io/token','stringData':{" data "}}"
+#define BOOTSTRAP(namespace, data)                                                                                              \
+	"{'kind':'Secret','metadata':{'name':'s','namespace':'" namespace "'},'type':"                                          \
+									  "'bootstrap.kubernetes.io/token','stringData':{" data \
+									  "}}"
 #define ACCOUNT_TOKEN(uid)                                                                         \
 	"{'kind':'Secret','metadata':{'name':'s','namespace':'default','annotations':{"            \
 	"'kubernetes.io/service-account.name':'bot'" uid "}},'type':"                              \
@@ -32,11 +33,11 @@ static const struct {
 	{ "one in another zone", NULL,
 	  BOOTSTRAP("kube-system", "'expiration':'2023-11-15T00:13:20+02:00'"),
 	  "delete secrets kube-system/s\n", 0 },
-	{ "its time is over", NULL,
-	  BOOTSTRAP("kube-system", "'expiration':'2023-11-14T22:13:20Z'"),
+	{ "its time is over", NULL, BOOTSTRAP("kube-system", "'expiration':'2023-11-14T22:13:20Z'"),
 	  "delete secrets kube-system/s\n", 0 },
 	{ "a time that cannot be read is over", NULL,
-	  BOOTSTRAP("kube-system", "'expiration':'tomorrow'"), "delete secrets kube-system/s\n", 0 },
+	  BOOTSTRAP("kube-system", "'expiration':'tomorrow'"), "delete secrets kube-system/s\n",
+	  0 },
 	{ "without a time it stays", NULL, BOOTSTRAP("kube-system", "'token-id':'abcdef'"), "", 0 },
 	{ "elsewhere it is no bootstrap token", NULL,
 	  BOOTSTRAP("default", "'expiration':'2020-01-01T00:00:00Z'"), "", 0 },
@@ -45,8 +46,8 @@ static const struct {
 	  "'expiration':'2020-01-01T00:00:00Z'}}",
 	  "", 0 },
 	{ "an account's token", BOT, ACCOUNT_TOKEN(UID("uid-bot")), "", 0 },
-	{ "its account is gone", NULL, ACCOUNT_TOKEN(UID("uid-bot")),
-	  "delete secrets default/s\n", 0 },
+	{ "its account is gone", NULL, ACCOUNT_TOKEN(UID("uid-bot")), "delete secrets default/s\n",
+	  0 },
 	{ "its account is another of that name", BOT, ACCOUNT_TOKEN(UID("uid-before")),
 	  "delete secrets default/s\n", 0 },
 	{ "there never was one", NULL, ACCOUNT_TOKEN(""), "delete secrets default/s\n", 0 },
@@ -62,8 +63,9 @@ static void when_secrets_end(void **state)
 						: "kube-system";
 
 		world_init(&w);
-		world_put(&w, arena_printf(&w.arena, "{'kind':'Namespace','metadata':{'name':'%s'}}",
-					   namespace));
+		world_put(&w,
+			  arena_printf(&w.arena, "{'kind':'Namespace','metadata':{'name':'%s'}}",
+				       namespace));
 		if (cases[i].account != NULL)
 			world_put(&w, cases[i].account);
 		assert_non_null(world_create(&w, cases[i].secret, NULL));
@@ -74,10 +76,9 @@ static void when_secrets_end(void **state)
 		controller_tokens.reconcile(&v, (struct key){ namespace, "s" }, &intents);
 		if (strcmp(intents_print(&intents, &w.arena), cases[i].intents) != 0)
 			fail_msg("%s: %s", cases[i].name, intents_print(&intents, &w.arena));
-		assert_int_equal(intents.again_ns, cases[i].again_s == 0
-							   ? 0
-							   : w.now_ns + cases[i].again_s *
-									       1000000000);
+		assert_int_equal(intents.again_ns,
+				 cases[i].again_s == 0 ? 0
+						       : w.now_ns + cases[i].again_s * 1000000000);
 	}
 }
 

@@ -35,8 +35,8 @@ static inline void on_done(void *ctx, const void *write_response)
 		return;
 
 	const MetaV1__Status *st =
-		unpack_stored(&meta_v1__status__descriptor,
-			      bytes_of(r->status.data, r->status.len), &reply->sim->arena);
+		unpack_stored(&meta_v1__status__descriptor, bytes_of(r->status.data, r->status.len),
+			      &reply->sim->arena);
 
 	reply->message = st->message;
 	if (st->details != NULL && st->details->n_causes > 0) {
@@ -74,7 +74,8 @@ static inline void want(const struct reply *r, int code)
 		fail_msg("expected %d, got %d: %s", code, r->code, r->message ? r->message : "");
 }
 
-static inline void create(struct sim *sim, const char *resource, const char *namespace, const char *json)
+static inline void create(struct sim *sim, const char *resource, const char *namespace,
+			  const char *json)
 {
 	want(ask(sim, sim_request(sim, CREATE, resource, namespace, "", json)), 201);
 }

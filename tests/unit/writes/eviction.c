@@ -20,8 +20,7 @@
 
 static SampanMaster__WriteRequest *eviction_of(struct sim *sim, const char *pod, bool dry_run)
 {
-	SampanMaster__WriteRequest *r =
-		sim_request(sim, CREATE, "pods", "default", pod, NULL);
+	SampanMaster__WriteRequest *r = sim_request(sim, CREATE, "pods", "default", pod, NULL);
 	PolicyV1__Eviction eviction = POLICY_V1__EVICTION__INIT;
 	MetaV1__DeleteOptions options = META_V1__DELETE_OPTIONS__INIT;
 	char *all = (char *)"All";
@@ -92,15 +91,28 @@ static const struct {
 	{ "others are missing", READY, { READY, UNREADY }, "'minAvailable':2", 429 },
 	{ "a pending pod is not missed", PENDING, { READY }, "'minAvailable':2", 201 },
 	{ "a failed pod is not missed", FAILED, { READY }, "'minAvailable':2", 201 },
-	{ "one that is not ready may go while the others are enough", UNREADY, { READY, READY },
-	  "'minAvailable':2", 201 },
+	{ "one that is not ready may go while the others are enough",
+	  UNREADY,
+	  { READY, READY },
+	  "'minAvailable':2",
+	  201 },
 	{ "but not when they are not", UNREADY, { READY }, "'minAvailable':2", 429 },
-	{ "unless it is always allowed", UNREADY, { READY },
-	  "'minAvailable':2,'unhealthyPodEvictionPolicy':'AlwaysAllow'", 201 },
-	{ "which says nothing of those that are ready", READY, { READY },
-	  "'minAvailable':2,'unhealthyPodEvictionPolicy':'AlwaysAllow'", 429 },
+	{ "unless it is always allowed",
+	  UNREADY,
+	  { READY },
+	  "'minAvailable':2,'unhealthyPodEvictionPolicy':'AlwaysAllow'",
+	  201 },
+	{ "which says nothing of those that are ready",
+	  READY,
+	  { READY },
+	  "'minAvailable':2,'unhealthyPodEvictionPolicy':'AlwaysAllow'",
+	  429 },
 	{ "nothing is wanted of it", READY, { NULL }, "'minAvailable':0", 201 },
-	{ "without a number that is known nobody goes", READY, { READY }, "'maxUnavailable':1", 429 },
+	{ "without a number that is known nobody goes",
+	  READY,
+	  { READY },
+	  "'maxUnavailable':1",
+	  429 },
 };
 
 static void who_may_go(void **state)

@@ -48,10 +48,9 @@ static const char *pod(struct sim *sim, const char *name, const char *resources)
 
 static const char *used(struct sim *sim, unsigned master, const char *name, const char *resource)
 {
-	const CoreV1__ResourceQuota *q =
-		unpack_stored(&core_v1__resource_quota__descriptor,
-			      sim_get(sim, master, "resourcequotas", "default", name)->packed,
-			      &sim->arena);
+	const CoreV1__ResourceQuota *q = unpack_stored(
+		&core_v1__resource_quota__descriptor,
+		sim_get(sim, master, "resourcequotas", "default", name)->packed, &sim->arena);
 
 	return resource_text(q->status->used, q->status->n_used, resource);
 }
@@ -112,13 +111,15 @@ static void what_is_asked_for(void **state)
 	want(r, 403);
 	assert_string_equal(r->message, "pods \"p\" is forbidden: failed quota: q: must specify "
 					"limits.memory for: c; requests.cpu for: c");
-	r = ask_for(sim, "pods",
-		    pod(sim, "p", "'requests':{'cpu':'2','memory':'1Mi'},'limits':{'memory':'2Gi'}"));
+	r = ask_for(
+		sim, "pods",
+		pod(sim, "p", "'requests':{'cpu':'2','memory':'1Mi'},'limits':{'memory':'2Gi'}"));
 	want(r, 403);
-	assert_string_equal(r->message,
-			    "pods \"p\" is forbidden: exceeded quota: q, requested: "
-			    "limits.memory=2Gi,requests.cpu=2, used: limits.memory=0,requests.cpu=0, "
-			    "limited: limits.memory=1Gi,requests.cpu=1");
+	assert_string_equal(
+		r->message,
+		"pods \"p\" is forbidden: exceeded quota: q, requested: "
+		"limits.memory=2Gi,requests.cpu=2, used: limits.memory=0,requests.cpu=0, "
+		"limited: limits.memory=1Gi,requests.cpu=1");
 
 	/* A Service that changes its type takes node ports, and gives them back. */
 	want(ask_for(sim, "services", "{'metadata':{'name':'s'},'spec':{'ports':[{'port':80}]}}"),
@@ -141,7 +142,8 @@ static void what_is_asked_for(void **state)
 	/* Updates of what is only counted are free, and so is another namespace. */
 	want(ask(sim, sim_request(sim, PATCH, "configmaps", "default", "a", "{'data':{'k':'v'}}")),
 	     200);
-	want(ask(sim, sim_request(sim, CREATE, "configmaps", "free", "", "{'metadata':{'name':'b'}}")),
+	want(ask(sim,
+		 sim_request(sim, CREATE, "configmaps", "free", "", "{'metadata':{'name':'b'}}")),
 	     201);
 	sim_fini(sim);
 }
@@ -253,8 +255,7 @@ static void however_often_the_leader_changes(void **state)
 
 	quota(sim, "q", "'hard':{'configmaps':'25'}");
 	for (unsigned i = 0; i < 60; i++) {
-		const char *json =
-			arena_printf(&sim->arena, "{'metadata':{'name':'c%u'}}", i);
+		const char *json = arena_printf(&sim->arena, "{'metadata':{'name':'c%u'}}", i);
 
 		replies[i] = arena_new(&sim->arena, struct reply);
 		replies[i]->sim = sim;
