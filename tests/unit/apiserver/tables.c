@@ -164,6 +164,24 @@ static const struct {
 	  "\"desiredNumberScheduled\":5,\"currentNumberScheduled\":4,\"numberReady\":3,"
 	  "\"updatedNumberScheduled\":2,\"numberAvailable\":1}}",
 	  "[\"d\",5,4,3,2,1,\"x=1,y=2\",\"<unknown>\",\"c\",\"i\",\"a=b\"]" },
+	{ "a priority class", "scheduling.k8s.io", "PriorityClass",
+	  "{\"metadata\":{\"name\":\"c\"},\"value\":-5,\"globalDefault\":true,\"preemptionPolicy\":"
+	  "\"Never\"}",
+	  "[\"c\",-5,true,\"<unknown>\",\"Never\"]" },
+	{ "a disruption budget", "policy", "PodDisruptionBudget",
+	  "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"maxUnavailable\":\"30%\"},\"status\":{"
+	  "\"disruptionsAllowed\":2}}",
+	  "[\"b\",\"N/A\",\"30%\",2,\"<unknown>\"]" },
+	{ "a quota", "", "ResourceQuota",
+	  "{\"metadata\":{\"name\":\"q\"},\"status\":{\"hard\":{\"pods\":\"3\",\"limits.cpu\":\"2\","
+	  "\"cpu\":\"1\"},\"used\":{\"cpu\":\"500m\",\"pods\":\"1\"}}}",
+	  "[\"q\",\"cpu: 500m/1, pods: 1/3\",\"limits.cpu: 0/2\",\"<unknown>\"]" },
+	{ "a role binding", "rbac.authorization.k8s.io", "RoleBinding",
+	  "{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"r\"},"
+	  "\"subjects\":[{\"kind\":\"User\",\"name\":\"ann\"},{\"kind\":\"ServiceAccount\","
+	  "\"namespace\":\"n\",\"name\":\"bot\"},{\"kind\":\"User\",\"name\":\"bob\"},{\"kind\":"
+	  "\"Group\",\"name\":\"g\"}]}",
+	  "[\"b\",\"Role/r\",\"<unknown>\",\"ann, bob\",\"g\",\"n/bot\"]" },
 	{ "a config map", "", "ConfigMap",
 	  "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\",\"b\":\"2\"},\"binaryData\":{\"z\":"
 	  "\"AA==\"}}",
