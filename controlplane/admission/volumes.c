@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "controlplane/admission/pod_spec.h"
+#include "controlplane/admission/storage.h"
 #include "controlplane/admission/strategy.h"
 
 /* A path inside a volume: relative and never upwards. */
@@ -162,6 +163,15 @@ static void check_source(struct checks *c, const struct field *f, const CoreV1__
 	}
 	if (s->persistentvolumeclaim != NULL && text_empty(s->persistentvolumeclaim->claimname))
 		check_required(c, FIELD(FIELD(f, "persistentVolumeClaim"), "claimName"), "");
+	if (s->ephemeral != NULL) {
+		const CoreV1__PersistentVolumeClaimTemplate *t = s->ephemeral->volumeclaimtemplate;
+		const struct field *at = FIELD(FIELD(f, "ephemeral"), "volumeClaimTemplate");
+
+		if (t == NULL)
+			check_required(c, at, "");
+		else
+			check_claim_spec(c, FIELD(at, "spec"), t->spec);
+	}
 	if (s->nfs != NULL && text_empty(s->nfs->server))
 		check_required(c, FIELD(FIELD(f, "nfs"), "server"), "");
 	if (s->nfs != NULL && text_empty(s->nfs->path))

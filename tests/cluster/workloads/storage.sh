@@ -212,6 +212,27 @@ kubectl delete statefulset s --wait --timeout=30s >/dev/null
 gone() { none_left pvc/data-s-0 && none_left pvc/data-s-1; }
 check "its claims go with it" wait_for 30 gone
 
+kubectl apply -f - >/dev/null <<END
+apiVersion: v1
+kind: Pod
+metadata: {name: short}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: $image
+    command: [sh, -c, 'echo short >>/data/log; exec sleep 3600']
+    volumeMounts: [{name: v, mountPath: /data}]
+  volumes:
+  - name: v
+    ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}
+END
+check "a pod with an ephemeral volume runs" ready pod/short
+folder=$(folder_of short-v)
+check "its data is in a folder" equals "$(cat "$folder/log")" short
+kubectl delete pod short --wait --timeout=20s >/dev/null
+check "that goes with the pod" wait_for 30 no_such "$folder"
+
 check "an emptyDir beyond its sizeLimit ends its pod" wait_for 30 is pod/greedy .status.reason Evicted
 check "and it is said why" contains "$(field pod/greedy .status.message)" 'Usage of EmptyDir volume "v" exceeds the limit "1Mi".'
 pod lost nothing | kubectl apply -f - >/dev/null

@@ -28,6 +28,8 @@ static void setup(struct world *w)
 {
 	world_init(w);
 	world_put(w, "{'kind':'Namespace','metadata':{'name':'default'}}");
+	world_put(w, "{'kind':'ServiceAccount','metadata':{'name':'default',"
+		     "'namespace':'default'}}");
 }
 
 static const struct {
@@ -68,6 +70,16 @@ static const struct {
 	{ "a class", CLASS("s", "", "'provisioner':'example.com/p'"), NULL },
 	{ "a class without a provisioner", CLASS("s", "", "'reclaimPolicy':'Delete'"),
 	  "StorageClass.storage.k8s.io \"s\" is invalid: provisioner: Required value" },
+	{ "an ephemeral volume without a claim",
+	  "{'kind':'Pod','metadata':{'name':'p','namespace':'default'},'spec':{'containers':[{"
+	  "'name':'a','image':'b'}],'volumes':[{'name':'v','ephemeral':{}}]}}",
+	  "Pod \"p\" is invalid: spec.volumes[0].ephemeral.volumeClaimTemplate: Required value" },
+	{ "an ephemeral volume that asks for nothing",
+	  "{'kind':'Pod','metadata':{'name':'p','namespace':'default'},'spec':{'containers':[{"
+	  "'name':'a','image':'b'}],'volumes':[{'name':'v','ephemeral':{'volumeClaimTemplate':{"
+	  "'spec':{'accessModes':['ReadWriteOnce']}}}}]}}",
+	  "Pod \"p\" is invalid: spec.volumes[0].ephemeral.volumeClaimTemplate.spec.resources[storage]:"
+	  " Required value" },
 	{ "a class does not recycle", CLASS("s", "", "'provisioner':'p','reclaimPolicy':'Recycle'"),
 	  "StorageClass.storage.k8s.io \"s\" is invalid: reclaimPolicy: Unsupported value: "
 	  "\"Recycle\": supported values: \"Delete\", \"Retain\"" },
