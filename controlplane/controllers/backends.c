@@ -184,7 +184,7 @@ static bool looks_same(const struct object *old, const struct object *new)
 	const struct pod_facts *a = old->facts.pod, *b = new->facts.pod;
 
 	if (a->ready != b->ready || a->phase != b->phase || strcmp(a->ip, b->ip) != 0 ||
-	    strcmp(a->node_name, b->node_name) != 0 ||
+	    strcmp(a->other_ip, b->other_ip) != 0 || strcmp(a->node_name, b->node_name) != 0 ||
 	    (old->facts.deleted_ns == 0) != (new->facts.deleted_ns == 0) ||
 	    old->facts.n_labels != new->facts.n_labels)
 		return false;
@@ -195,34 +195,40 @@ static bool looks_same(const struct object *old, const struct object *new)
 	return true;
 }
 
-static bool wants(const CoreV1__ServiceSpec *spec, const struct object *pod)
+static bool wants(const struct service_facts *service, const struct object *pod)
 {
-	if (pod == NULL || spec == NULL || spec->n_selector == 0)
+	if (pod == NULL || service->n_selector == 0)
 		return false;
-	for (size_t i = 0; i < spec->n_selector; i++) {
-		const char *value = object_label(pod, text_of(spec->selector[i]->key));
+	for (size_t i = 0; i < service->n_selector; i++) {
+		const char *value = object_label(pod, service->selector[i].key);
 
-		if (value == NULL || !text_is(spec->selector[i]->value, value))
+		if (value == NULL || strcmp(service->selector[i].value, value) != 0)
 			return false;
 	}
+	return true;
+}
+
+struct seeker {
+	struct keys *keys;
+	const struct object *old, *new;
+};
+
+static bool ask_service(void *ctx, const struct object *service)
+{
+	const struct seeker *s = ctx;
+
+	if (wants(service->facts.service, s->old) || wants(service->facts.service, s->new))
+		keys_add(s->keys, service->namespace, service->name);
 	return true;
 }
 
 void keys_add_services(struct keys *keys, const struct view *v, const struct object *old,
 		       const struct object *new)
 {
-	size_t n;
+	struct seeker s = { keys, old, new };
 
-	if (old != NULL && new != NULL && looks_same(old, new))
-		return;
-
-	const struct object *const *services =
-		view_list(v, "services", (new ? new : old)->namespace, &n);
-
-	for (size_t i = 0; i < n; i++) {
-		const CoreV1__Service *message = object_message(services[i], v->arena);
-
-		if (wants(message->spec, old) || wants(message->spec, new))
-			keys_add(keys, services[i]->namespace, services[i]->name);
-	}
+	/* By facts: nothing is unpacked, however many Services the namespace has. */
+	if (old == NULL || new == NULL || !looks_same(old, new))
+		store_walk(v->store, kind_of_resource("services"), (new ? new : old)->namespace,
+			   NULL, NULL, ask_service, &s);
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/api/times.h"
+#include "common/base/cleanup.h"
 #include "controlplane/controllers/backends.h"
 #include "proto/k8s/discovery_v1.pb-c.h"
 
@@ -13,6 +15,9 @@ static const char resource[] = "endpointslices.discovery.k8s.io";
 static const char service_label[] = "kubernetes.io/service-name";
 static const char manager_label[] = "endpointslice.kubernetes.io/managed-by";
 static const char headless_label[] = "service.kubernetes.io/headless";
+static const char trigger_annotation[] = "endpoints.kubernetes.io/last-change-trigger-time";
+static const char last_applied[] = "kubectl.kubernetes.io/last-applied-configuration";
+static const char leader_annotation[] = "control-plane.alpha.kubernetes.io/leader";
 static const char skip_label[] = "endpointslice.kubernetes.io/skip-mirror";
 static const char manager[] = "endpointslice-controller.k8s.io";
 static const char mirror_manager[] = "endpointslicemirroring-controller.k8s.io";
@@ -32,6 +37,7 @@ struct slices {
 	const struct object *owner;
 	const char *manager;
 	bool headless;
+	int64_t trigger_ns; /* When what is told here began to be so. */
 	struct slice *items;
 	size_t n, cap;
 };
@@ -129,14 +135,27 @@ static DiscoveryV1__EndpointHints *make_hints(struct arena *a, const char *distr
 	return hints->n_forzones + hints->n_fornodes > 0 ? hints : NULL;
 }
 
+static bool is_of(const char *ip, const char *family)
+{
+	return ip[0] != '\0' && (strchr(ip, ':') != NULL) == (strcmp(family, "IPv6") == 0);
+}
+
+/* The pod's address of the family, or NULL. */
+static const char *address_of(const struct pod_facts *pod, const char *family)
+{
+	return is_of(pod->ip, family)         ? pod->ip
+	       : is_of(pod->other_ip, family) ? pod->other_ip
+					      : NULL;
+}
+
 static DiscoveryV1__Endpoint *make_endpoint(struct slices *s, const struct backend *b,
-					    const char *distribution)
+					    const char *address, const char *distribution)
 {
 	struct arena *a = s->intents->arena;
 	DiscoveryV1__Endpoint *e = make(a, DiscoveryV1__Endpoint, discovery_v1__endpoint);
 	const char *zone = zone_of(s->view, b->pod->node_name);
 
-	make_append(a, e, addresses, arena_strdup(a, b->pod->ip));
+	make_append(a, e, addresses, arena_strdup(a, address));
 	e->conditions = make(a, DiscoveryV1__EndpointConditions, discovery_v1__endpoint_conditions);
 	make_set(e->conditions, ready, b->ready);
 	make_set(e->conditions, serving, b->serving);
@@ -156,30 +175,68 @@ static DiscoveryV1__Endpoint *make_endpoint(struct slices *s, const struct backe
 /* --- Putting endpoints into slices ---------------------------------------------------------------
  */
 
-/* Same pod, or the same address where no pod is named. */
-static bool same_endpoint(const DiscoveryV1__Endpoint *a, const DiscoveryV1__Endpoint *b)
+/* What is wanted, by whom it is about: the pod, or the address where no pod is named. */
+struct wanted {
+	const char *key;
+	DiscoveryV1__Endpoint *endpoint;
+	bool *placed;
+};
+
+static const char *key_of(const DiscoveryV1__Endpoint *e)
 {
-	if (a->targetref != NULL && b->targetref != NULL)
-		return text_is(a->targetref->uid, text_of(b->targetref->uid));
-	return a->n_addresses > 0 && b->n_addresses > 0 &&
-	       text_is(a->addresses[0], text_of(b->addresses[0]));
+	if (e->targetref != NULL)
+		return text_of(e->targetref->uid);
+	return e->n_addresses > 0 ? text_of(e->addresses[0]) : "";
+}
+
+static int compare_key(const void *x, const void *y)
+{
+	return strcmp(((const struct wanted *)x)->key, ((const struct wanted *)y)->key);
+}
+
+static struct wanted *index_wanted(struct arena *a, DiscoveryV1__Endpoint **endpoints, bool *placed,
+				   size_t n)
+{
+	struct wanted *w = arena_array(a, struct wanted, n + 1);
+
+	for (size_t i = 0; i < n; i++)
+		w[i] = (struct wanted){ key_of(endpoints[i]), endpoints[i], &placed[i] };
+	qsort(w, n, sizeof(*w), compare_key);
+	return w;
+}
+
+/* One with this key that has no place yet, or NULL. */
+static struct wanted *find_wanted(struct wanted *w, size_t n, const char *key)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(w[middle].key, key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < n && strcmp(w[low].key, key) == 0; low++)
+		if (!*w[low].placed)
+			return &w[low];
+	return NULL;
 }
 
 /* Endpoints that stay are replaced in place by what they are now; the others leave. */
-static void keep_in_place(struct slice *slice, DiscoveryV1__Endpoint **wanted, bool *placed,
-			  size_t n)
+static void keep_in_place(struct slice *slice, struct wanted *wanted, size_t n)
 {
 	DiscoveryV1__EndpointSlice *m = slice->message;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < m->n_endpoints; i++) {
-		for (size_t k = 0; k < n; k++) {
-			if (placed[k] || !same_endpoint(m->endpoints[i], wanted[k]))
-				continue;
-			m->endpoints[kept++] = wanted[k];
-			placed[k] = true;
-			break;
-		}
+		struct wanted *w = find_wanted(wanted, n, key_of(m->endpoints[i]));
+
+		if (w == NULL)
+			continue;
+		m->endpoints[kept++] = w->endpoint;
+		*w->placed = true;
 	}
 	m->n_endpoints = kept;
 }
@@ -211,6 +268,7 @@ static void place(struct slices *s, DiscoveryV1__Endpoint **wanted, size_t n,
 		  DiscoveryV1__EndpointPort **ports, size_t n_ports, const char *family)
 {
 	bool *placed = arena_array(s->view->arena, bool, n + 1);
+	struct wanted *by_key = index_wanted(s->view->arena, wanted, placed, n);
 	size_t next = 0;
 
 	for (size_t i = 0; i < s->n; i++) {
@@ -218,7 +276,7 @@ static void place(struct slices *s, DiscoveryV1__Endpoint **wanted, size_t n,
 		    !same_ports(s->items[i].message, ports, n_ports))
 			continue;
 		s->items[i].kept = true;
-		keep_in_place(&s->items[i], wanted, placed, n);
+		keep_in_place(&s->items[i], by_key, n);
 		/* Others with these ports may have room as well: marked by the same pointer. */
 		s->items[i].message->ports = ports;
 	}
@@ -251,6 +309,27 @@ static void set_labels(struct slices *s, MetaV1__ObjectMeta *meta, const MetaV1_
 		meta_set_label(a, meta, headless_label, "");
 }
 
+static void set_trigger(struct slices *s, MetaV1__ObjectMeta *meta)
+{
+	char text[TIME_TEXT_MAX];
+
+	if (s->trigger_ns == 0)
+		return;
+	time_print(s->trigger_ns / NS_PER_S, text);
+	meta_set_annotation(s->intents->arena, meta, trigger_annotation, text);
+}
+
+static void write_slice(struct slices *s, struct slice *slice)
+{
+	if (slice->object == NULL) {
+		set_trigger(s, slice->message->metadata);
+		intend_create(s->intents, resource, s->namespace, &slice->message->base);
+	} else if (!message_equal(slice->message, view_message(s->view, slice->object))) {
+		set_trigger(s, slice->message->metadata);
+		intend_update(s->intents, slice->object, &slice->message->base);
+	}
+}
+
 /* A Service without backends has one empty slice, which says that somebody looked. */
 static void write_slices(struct slices *s, const MetaV1__ObjectMeta *labels, bool placeholder)
 {
@@ -272,32 +351,50 @@ static void write_slices(struct slices *s, const MetaV1__ObjectMeta *labels, boo
 			continue;
 		}
 		set_labels(s, slice->message->metadata, labels);
-		if (slice->object == NULL)
-			intend_create(s->intents, resource, s->namespace, &slice->message->base);
-		else if (!message_equal(slice->message, view_message(s->view, slice->object)))
-			intend_update(s->intents, slice->object, &slice->message->base);
+		write_slice(s, slice);
 	}
 }
 
 /* --- Of a selector, and mirrored
  * ------------------------------------------------------------------------ */
 
+/* Pods of a group that have an address of the family. */
+static void place_group(struct slices *s, const struct backend_group *g, const char *family,
+			const char *distribution)
+{
+	DiscoveryV1__Endpoint **wanted =
+		arena_array(s->view->arena, DiscoveryV1__Endpoint *, g->n + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < g->n; i++) {
+		const struct backend *b = g->backends[i];
+		const char *address = address_of(b->pod, family);
+
+		if (address != NULL)
+			wanted[n++] = make_endpoint(s, b, address, distribution);
+		if (b->pod->ready_since_ns > s->trigger_ns)
+			s->trigger_ns = b->pod->ready_since_ns;
+	}
+	if (n > 0)
+		place(s, wanted, n, make_ports(s->intents->arena, g), g->n_ports, family);
+}
+
 static void of_selector(struct slices *s, const CoreV1__Service *service, struct backends *b)
 {
-	s->headless = b->headless;
-	find_slices(s);
-	for (size_t i = 0; i < b->n_groups; i++) {
-		struct backend_group *g = &b->groups[i];
-		DiscoveryV1__Endpoint **wanted =
-			arena_array(s->view->arena, DiscoveryV1__Endpoint *, g->n + 1);
+	static const char *const ipv4[] = { "IPv4" };
+	bool named = service->spec->n_ipfamilies > 0;
+	const char *const *families = named ? (const char *const *)service->spec->ipfamilies : ipv4;
+	size_t n_families = named ? service->spec->n_ipfamilies : array_size(ipv4);
 
-		for (size_t k = 0; k < g->n; k++)
-			wanted[k] = make_endpoint(s, g->backends[k],
-						  service->spec->trafficdistribution);
-		place(s, wanted, g->n, make_ports(s->intents->arena, g), g->n_ports, "IPv4");
-	}
+	s->headless = b->headless;
+	s->trigger_ns = s->owner->facts.created_ns;
+	find_slices(s);
+	for (size_t f = 0; f < n_families; f++)
+		for (size_t i = 0; i < b->n_groups; i++)
+			place_group(s, &b->groups[i], text_of(families[f]),
+				    service->spec->trafficdistribution);
 	if (s->n == 0)
-		new_slice(s, NULL, 0, "IPv4");
+		new_slice(s, NULL, 0, families[0]);
 	write_slices(s, service->metadata, true);
 }
 
@@ -315,7 +412,8 @@ static DiscoveryV1__Endpoint *mirror_address(struct arena *a, const CoreV1__Endp
 	return e;
 }
 
-static void mirror_subset(struct slices *s, const CoreV1__EndpointSubset *subset, size_t *room)
+static void mirror_subset(struct slices *s, const CoreV1__EndpointSubset *subset,
+			  const char *family, size_t *room)
 {
 	struct arena *a = s->intents->arena;
 	size_t n_all = subset->n_addresses + subset->n_notreadyaddresses, n = 0;
@@ -338,29 +436,62 @@ static void mirror_subset(struct slices *s, const CoreV1__EndpointSubset *subset
 			ready ? subset->addresses[i]
 			      : subset->notreadyaddresses[i - subset->n_addresses];
 
-		if (strchr(text_of(from->ip), ':') != NULL)
-			continue; /* The cluster speaks IPv4. */
+		if (!is_of(text_of(from->ip), family))
+			continue;
 		wanted[n++] = mirror_address(a, from, ready);
 		(*room)--;
 	}
-	place(s, wanted, n, make_ports(a, &g), g.n_ports, "IPv4");
+	if (n > 0)
+		place(s, wanted, n, make_ports(a, &g), g.n_ports, family);
+}
+
+/* Annotations go along, too, but for the tools' own. */
+static void mirror_annotations(struct slices *s, const MetaV1__ObjectMeta *from)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		MetaV1__ObjectMeta *meta = s->items[i].message->metadata;
+		const char *trigger = meta_annotation(meta, trigger_annotation);
+
+		meta->n_annotations = 0;
+		if (trigger != NULL)
+			meta_set_annotation(s->intents->arena, meta, trigger_annotation, trigger);
+		for (size_t k = 0; k < from->n_annotations; k++)
+			if (!text_is(from->annotations[k]->key, last_applied) &&
+			    !text_is(from->annotations[k]->key, trigger_annotation))
+				meta_set_annotation(s->intents->arena, meta,
+						    text_of(from->annotations[k]->key),
+						    text_of(from->annotations[k]->value));
+	}
+}
+
+/* Endpoints that somebody wrote for others to find, and not a lock. */
+static bool is_mirrored(const struct object *endpoints, const CoreV1__Endpoints *message)
+{
+	const char *skip = object_label(endpoints, skip_label);
+
+	return endpoints->facts.deleted_ns == 0 && (skip == NULL || strcmp(skip, "true") != 0) &&
+	       meta_annotation(message->metadata, leader_annotation) == NULL;
 }
 
 static void mirror(struct slices *s)
 {
+	static const char *const families[] = { "IPv4", "IPv6" };
 	const struct object *endpoints = view_get(s->view, "endpoints", s->namespace, s->service);
+	const CoreV1__Endpoints *message =
+		endpoints != NULL ? view_message(s->view, endpoints) : NULL;
 	size_t room = MIRRORED_MAX;
-	const CoreV1__Endpoints *message = NULL;
 
 	find_slices(s);
-	if (endpoints != NULL && endpoints->facts.deleted_ns == 0 &&
-	    object_label(endpoints, skip_label) == NULL) {
-		message = view_message(s->view, endpoints);
-		s->owner = endpoints;
+	if (message == NULL || !is_mirrored(endpoints, message)) {
+		write_slices(s, NULL, false);
+		return;
 	}
-	for (size_t i = 0; message != NULL && i < message->n_subsets; i++)
-		mirror_subset(s, message->subsets[i], &room);
-	write_slices(s, message ? message->metadata : NULL, false);
+	s->owner = endpoints;
+	for (size_t f = 0; f < array_size(families); f++)
+		for (size_t i = 0; i < message->n_subsets; i++)
+			mirror_subset(s, message->subsets[i], families[f], &room);
+	mirror_annotations(s, message->metadata);
+	write_slices(s, message->metadata, false);
 }
 
 /* --- The controller

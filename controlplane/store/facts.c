@@ -75,6 +75,9 @@ enum {
 	POD_CONDITIONS = 2,
 	POD_IP = 6,
 	POD_START_TIME = 7,
+	POD_IPS = 12,
+	POD_IP_TEXT = 1,
+	SERVICE_SELECTOR = 2,
 	POD_CONTAINER_STATUSES = 8,
 	POD_INIT_STATUSES = 10,
 	CONTAINER_STATE = 2,
@@ -484,8 +487,8 @@ static int64_t read_finished(struct bytes container_status)
 /* The node that the required node affinity, one term with one field, names. */
 static struct bytes read_pin(struct bytes spec)
 {
-	struct bytes required = wire_find(
-		wire_find(wire_find(spec, POD_AFFINITY), AFFINITY_NODE), NODE_AFFINITY_REQUIRED);
+	struct bytes required = wire_find(wire_find(wire_find(spec, POD_AFFINITY), AFFINITY_NODE),
+					  NODE_AFFINITY_REQUIRED);
 	struct bytes term = wire_find(required, SELECTOR_TERMS);
 	struct bytes field = wire_find(term, TERM_FIELDS);
 
@@ -519,6 +522,28 @@ static void read_pod_spec(struct pen *pen, struct bytes spec, struct pod_facts *
 	read_host_ports(pen, spec, pod);
 }
 
+static bool is_ipv6(struct bytes address)
+{
+	return address.len > 0 && memchr(address.data, ':', address.len) != NULL;
+}
+
+static struct bytes read_other_ip(struct bytes status)
+{
+	bool first_is_ipv6 = is_ipv6(wire_find(status, POD_IP));
+	struct wire w = wire_of(status);
+	struct wire_field f;
+
+	while (wire_next(&w, &f)) {
+		struct bytes ip = { 0 };
+
+		if (f.number == POD_IPS && f.type == WIRE_BYTES)
+			ip = wire_find(f.bytes, POD_IP_TEXT);
+		if (ip.len > 0 && is_ipv6(ip) != first_is_ipv6)
+			return ip;
+	}
+	return (struct bytes){ 0 };
+}
+
 static void read_pod_status(struct pen *pen, struct bytes status, struct pod_facts *pod)
 {
 	struct wire w = wire_of(status);
@@ -527,6 +552,7 @@ static void read_pod_status(struct pen *pen, struct bytes status, struct pod_fac
 
 	pod->phase = read_phase(wire_find(status, POD_PHASE));
 	pod->ip = pen_str(pen, wire_find(status, POD_IP));
+	pod->other_ip = pen_str(pen, read_other_ip(status));
 	pod->start_ns = read_time(wire_find(status, POD_START_TIME));
 	while (wire_next(&w, &f)) {
 		if (f.type != WIRE_BYTES)
@@ -652,6 +678,29 @@ static const struct node_facts *read_node(struct pen *pen, const struct object *
 	return node;
 }
 
+static const struct service_facts *read_service(struct pen *pen, const struct object *o)
+{
+	struct bytes spec = wire_find(o->packed, KIND_SPEC);
+	struct service_facts *service = pen_take(pen, sizeof(*service));
+	struct label *selector =
+		pen_take(pen, wire_count(spec, SERVICE_SELECTOR) * sizeof(*selector));
+	struct wire w = wire_of(spec);
+	struct wire_field f;
+	size_t n = 0;
+
+	while (wire_next(&w, &f)) {
+		if (f.number != SERVICE_SELECTOR || f.type != WIRE_BYTES)
+			continue;
+		read_label(pen, f.bytes, selector != NULL ? &selector[n] : NULL);
+		n++;
+	}
+	if (selector != NULL && n > 1)
+		qsort(selector, n, sizeof(*selector), compare_labels);
+	if (service != NULL)
+		*service = (struct service_facts){ selector, n };
+	return service;
+}
+
 void facts_read(struct pen *pen, struct object *o)
 {
 	o->facts = (struct facts){ .uid = "", .generate_name = "" };
@@ -660,4 +709,6 @@ void facts_read(struct pen *pen, struct object *o)
 		o->facts.pod = read_pod(pen, o);
 	else if (o->kind->descriptor == &core_v1__node__descriptor)
 		o->facts.node = read_node(pen, o);
+	else if (o->kind->descriptor == &core_v1__service__descriptor)
+		o->facts.service = read_service(pen, o);
 }

@@ -38,6 +38,7 @@ struct facts {
 	/* Pods only, NULL or 0 otherwise. */
 	const struct pod_facts *pod;
 	const struct node_facts *node;
+	const struct service_facts *service; /* Services only. */
 };
 
 enum pod_phase { PHASE_PENDING, PHASE_RUNNING, PHASE_SUCCEEDED, PHASE_FAILED, PHASE_UNKNOWN };
@@ -49,6 +50,7 @@ struct pod_facts {
 	 * DaemonSets); "": none in particular. */
 	const char *pinned_to;
 	const char *ip;              /* "" while it has none. */
+	const char *other_ip;        /* The first of status.podIPs of the other family; "" for none. */
 	const char *scheduler_name;
 	enum pod_phase phase;
 	bool ready;     /* Condition Ready is True. */
@@ -77,6 +79,12 @@ struct host_port {
 struct taint {
 	const char *key, *value, *effect;
 	int64_t added_ns;
+};
+
+/* Which pods a Service wants: none when it has no selector. Sorted by key. */
+struct service_facts {
+	const struct label *selector;
+	size_t n_selector;
 };
 
 struct node_facts {
