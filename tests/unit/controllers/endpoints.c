@@ -14,6 +14,8 @@
 #include "proto/k8s/discovery_v1.pb-c.h"
 #include "tests/unit/world/world.h"
 
+extern const struct controller controller_endpointslice;
+
 static void setup(struct world *w)
 {
 	world_init(w);
@@ -239,6 +241,114 @@ static void the_kubernetes_service_leads_to_live_masters(void **state)
 	assert_int_equal(slices(&w).endpoints, 1);
 }
 
+/* What one slice must say, and how many there are. */
+static const struct {
+	const char *name, *spec, *pod_ips;
+	size_t slices;
+	const char *parts[3];
+} family_cases[] = {
+	{ "one family unless asked",
+	  "'ports':[{'port':80,'protocol':'TCP'}]",
+	  "{'ip':'10.0.0.2'},{'ip':'fd00::2'}",
+	  1,
+	  { "'addressType':'IPv4'", "'addresses':['10.0.0.2']" } },
+	{ "both",
+	  "'ipFamilies':['IPv4','IPv6'],'ports':[{'port':80,'protocol':'TCP'}]",
+	  "{'ip':'10.0.0.2'},{'ip':'fd00::2'}",
+	  2,
+	  { "'addresses':['10.0.0.2']", "'addressType':'IPv6'", "'addresses':['fd00::2']" } },
+	{ "a pod of one",
+	  "'ipFamilies':['IPv4','IPv6'],'ports':[{'port':80,'protocol':'TCP'}]",
+	  "{'ip':'10.0.0.2'}",
+	  1,
+	  { "'addressType':'IPv4'" } },
+	{ "only the other",
+	  "'ipFamilies':['IPv6'],'ports':[{'port':80,'protocol':'TCP'}]",
+	  "{'ip':'10.0.0.2'},{'ip':'fd00::2'}",
+	  1,
+	  { "'addressType':'IPv6'", "['fd00::2']" } },
+	{ "close to the zone",
+	  "'trafficDistribution':'PreferClose','ports':[{'port':80,'protocol':'TCP'}]",
+	  "{'ip':'10.0.0.2'}",
+	  1,
+	  { "'hints':{'forZones':[{'name':'z1'}]}", "'zone':'z1'" } },
+	{ "in the zone",
+	  "'trafficDistribution':'PreferSameZone','ports':[{'port':80,'protocol':'TCP'}]",
+	  "{'ip':'10.0.0.2'}",
+	  1,
+	  { "'hints':{'forZones':[{'name':'z1'}]}" } },
+	{ "on the node",
+	  "'trafficDistribution':'PreferSameNode','ports':[{'port':80,'protocol':'TCP'}]",
+	  "{'ip':'10.0.0.2'}",
+	  1,
+	  { "'forNodes':[{'name':'n1'}]" } },
+	{ "what triggered it",
+	  "'ports':[{'port':80,'protocol':'TCP'}]",
+	  "{'ip':'10.0.0.2'}",
+	  1,
+	  { "'endpoints.kubernetes.io/last-change-trigger-time':'2023-01-02T03:04:05Z'" } },
+};
+
+static void families_and_hints(void **state)
+{
+	for (size_t i = 0; i < array_size(family_cases); i++) {
+		auto_with(world_fini) struct world w = { 0 };
+		struct view v;
+		struct intents intents;
+
+		setup(&w);
+		world_put(&w, arena_printf(&w.arena,
+					   "{'kind':'Service','metadata':{'name':'web','namespace':"
+					   "'default','creationTimestamp':'2022-01-01T00:00:00Z'},"
+					   "'spec':{'selector':{'app':'web'},%s}}",
+					   family_cases[i].spec));
+		world_put(&w, arena_printf(&w.arena,
+					   "{'kind':'Pod','metadata':{'name':'p','namespace':"
+					   "'default','labels':{'app':'web'}},'spec':{'nodeName':"
+					   "'n1','containers':[{'name':'a','image':'b'}]},"
+					   "'status':{'phase':'Running','podIP':'10.0.0.2',"
+					   "'podIPs':[%s],'conditions':[{'type':'Ready','status':"
+					   "'True','lastTransitionTime':'2023-01-02T03:04:05Z'}]}}",
+					   family_cases[i].pod_ips));
+		v = world_view(&w);
+		intents_init(&intents, &w.arena);
+		controller_endpointslice.reconcile(&v, (struct key){ "default", "web" }, &intents);
+		assert_int_equal(world_apply(&w, &intents, NULL), 0);
+
+		struct slices s = slices(&w);
+
+		if (s.n != family_cases[i].slices)
+			fail_msg("%s: %zu slices\n%s", family_cases[i].name, s.n, s.text);
+		for (size_t k = 0; k < 3 && family_cases[i].parts[k] != NULL; k++)
+			expect(&w, s.text, family_cases[i].parts[k]);
+		/* A second look changes nothing. */
+		assert_string_equal(
+			world_reconcile(&w, &controller_endpointslice, "default", "web", false),
+			"");
+	}
+}
+
+static void mirrors_have_both_families_and_annotations(void **state)
+{
+	auto_with(world_fini) struct world w = { 0 };
+
+	setup(&w);
+	world_create(&w,
+		     "{'kind':'Service','metadata':{'name':'web','namespace':'default'},'spec':{"
+		     "'ports':[{'port':80}]}}",
+		     NULL);
+	world_put(&w,
+		  "{'kind':'Endpoints','metadata':{'name':'web','namespace':'default',"
+		  "'annotations':{'mine':'x','kubectl.kubernetes.io/last-applied-configuration':"
+		  "'y'}},'subsets':[{'addresses':[{'ip':'192.0.2.1'},{'ip':'2001:db8::1'}],"
+		  "'ports':[{'port':8080,'protocol':'TCP'}]}]}");
+	world_settle(&w);
+	assert_int_equal(slices(&w).n, 2);
+	expect(&w, slices(&w).text, "'addressType':'IPv6'");
+	expect(&w, slices(&w).text, "['2001:db8::1']");
+	expect(&w, slices(&w).text, "'annotations':{'mine':'x'}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +356,8 @@ int main(void)
 		cmocka_unit_test(headless_names_its_pods),
 		cmocka_unit_test(slices_hold_a_hundred),
 		cmocka_unit_test(own_endpoints_are_mirrored),
+		cmocka_unit_test(families_and_hints),
+		cmocka_unit_test(mirrors_have_both_families_and_annotations),
 		cmocka_unit_test(the_kubernetes_service_leads_to_live_masters),
 	};
 
