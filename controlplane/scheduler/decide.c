@@ -77,17 +77,18 @@ static enum misfit look_at(struct look *look, struct node *node, struct row *row
 	struct row again;
 	enum misfit m;
 
-	row_look(row, look->wish, node);
-	m = look_misfit(look, node, row);
-	if (m != FITS || node->n_nominated == 0 || !look_meets_nominated(look, node))
-		return m;
-	m = look_again(look, node, &again);
-	if (m == MISFIT_ROOM) {
-		/* What is missing is said; the row is found anew the next time. */
-		*row = again;
+	if (look->self != NULL && look->self->nominated == node) {
+		/* Others count the room that is kept for it; it does not. */
+		m = look_again(look, node, row);
 		row->version = 0;
+		return m;
 	}
-	return m;
+	look_row(look, node, row);
+	m = look_misfit(look, node, row);
+	if (m != FITS || !look->company || node->n_nominated == 0 ||
+	    !look_meets_nominated(look, node))
+		return m;
+	return look_again(look, node, &again);
 }
 
 /* Nodes that fit, as candidates. */
@@ -157,8 +158,7 @@ static bool filter_nominated(struct scheduler *s, struct look *look, const struc
 
 	if (node == NULL || node->object == NULL)
 		return false;
-	*row = (struct row){ 0 };
-	return look_at(look, node, row) == FITS;
+	return look_again(look, node, row) == FITS;
 }
 
 struct node *decide(struct scheduler *s, struct look *look, struct wish *wish,

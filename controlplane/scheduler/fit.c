@@ -405,6 +405,21 @@ static enum misfit look_afresh(struct look *l, struct node *node, struct row *ro
 	return m;
 }
 
+/* Rows count what those take who come first there; the pod's own node has no such row. */
+void look_row(struct look *l, struct node *node, struct row *row)
+{
+	bool crowded;
+
+	if (row->version == node->version)
+		return;
+	crowded = node->n_nominated > 0 && look_meets_nominated(l, node);
+	if (crowded)
+		pretend_nominated(l, node, 1);
+	row_look(row, l->wish, node);
+	if (crowded)
+		pretend_nominated(l, node, -1);
+}
+
 /* With those who come first there, and without them: it must not depend on them either. */
 enum misfit look_again(struct look *l, struct node *node, struct row *row)
 {

@@ -78,6 +78,9 @@ struct look {
 
 void look_begin(struct look *l, struct cluster *c, const struct wish *wish,
 		const struct waiting *self);
+/* Brings the row up to date, with those for whom room is being made. Not for the node where it is
+ * being made for the pod itself. */
+void look_row(struct look *l, struct node *node, struct row *row);
 /* row is of the node and up to date. */
 enum misfit look_misfit(struct look *l, struct node *node, const struct row *row);
 /* The same with a row of its own, and as if those were there for whom room is being made. */

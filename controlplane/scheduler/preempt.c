@@ -18,9 +18,12 @@ void nominate(struct scheduler *s, struct waiting *w, struct node *node)
 		return;
 	w->nominated = node;
 	if (node != NULL) {
+		node->version = ++s->cluster.version;
 		array_grow(node->nominated, node->n_nominated, node->cap_nominated);
 		node->nominated[node->n_nominated++] = w;
 	}
+	if (old != NULL)
+		old->version = ++s->cluster.version;
 	for (size_t i = 0; old != NULL && i < old->n_nominated; i++)
 		if (old->nominated[i] == w) {
 			memmove(old->nominated + i, old->nominated + i + 1,
@@ -207,7 +210,7 @@ static void consider(struct helped *h, struct look *look, struct node *node, str
 {
 	enum misfit m;
 
-	row_look(row, look->wish, node);
+	look_row(look, node, row);
 	m = look_misfit(look, node, row);
 	/* It fits but for those who have room made there: they do not yield to it. */
 	if (m == FITS || misfit_yields(m, row, look->volume_final))
