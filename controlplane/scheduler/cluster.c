@@ -342,7 +342,7 @@ int32_t node_least_priority(struct node *node)
 		return node->least_priority;
 	node->least_priority = INT32_MAX;
 	for (size_t i = 0; i < node->n_pods; i++) {
-		int32_t priority = node->pods[i]->object->facts.pod->priority;
+		int32_t priority = node->pods[i]->priority;
 
 		if (priority < node->least_priority)
 			node->least_priority = priority;
@@ -365,7 +365,7 @@ void cluster_place(struct cluster *c, struct pod *pod, struct node *node)
 	pod->at_class = (uint32_t) class->n_pods;
 	class->pods[class->n_pods++] = pod;
 	cluster_pretend(c, pod, node, 1);
-	count_priority(c, pod->object->facts.pod->priority, 1);
+	count_priority(c, pod->priority, 1);
 	node->version = ++c->version;
 }
 
@@ -376,7 +376,7 @@ void cluster_displace(struct cluster *c, struct pod *pod)
 
 	if (node == NULL)
 		return;
-	count_priority(c, pod->object->facts.pod->priority, -1);
+	count_priority(c, pod->priority, -1);
 	cluster_pretend(c, pod, node, -1);
 	class->pods[pod->at_class] = class->pods[--class->n_pods];
 	class->pods[pod->at_class]->at_class = pod->at_class;
@@ -410,6 +410,7 @@ struct pod *cluster_pod_add(struct cluster *c, const struct object *object)
 	struct pod *pod = xcalloc(1, sizeof(*pod));
 
 	pod->object = object_ref(object);
+	pod->priority = object->facts.pod->priority;
 	pod->class = class_ref(c, object);
 	bag_add(&c->pods, &pod->link, uid_hash(object->facts.uid));
 	return pod;
@@ -423,7 +424,7 @@ bool cluster_pod_update(struct cluster *c, struct pod *pod, const struct object 
 	struct class *class = same ? pod->class : class_ref(c, object), *was = pod->class;
 	bool counted =
 		node != NULL && (class != was || pod->dying != (object->facts.deleted_ns != 0) ||
-				 before->facts.pod->priority != object->facts.pod->priority);
+				 pod->priority != object->facts.pod->priority);
 
 	if (counted) {
 		node->held++; /* So that the node stays while the pod is swapped. */
@@ -431,6 +432,7 @@ bool cluster_pod_update(struct cluster *c, struct pod *pod, const struct object 
 		node->held--;
 	}
 	pod->object = object_ref(object);
+	pod->priority = object->facts.pod->priority;
 	pod->class = class;
 	if (counted)
 		cluster_place(c, pod, node);

@@ -215,7 +215,8 @@ struct pod {
 	struct waiting *waiting; /* NULL: PLACED. */
 	uint32_t at_node, at_class;
 	uint8_t state;
-	bool dying; /* As counted: it has a deletionTimestamp. */
+	bool dying;       /* As counted: it has a deletionTimestamp. */
+	int32_t priority; /* The object's: many pods are compared by it. */
 };
 
 /* What only pods without a place need. */

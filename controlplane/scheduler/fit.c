@@ -370,7 +370,7 @@ enum misfit look_misfit(struct look *l, struct node *node, const struct row *row
 static bool counts_before(const struct look *l, const struct waiting *other)
 {
 	return other != l->self && other->pod->node == NULL &&
-	       other->pod->object->facts.pod->priority >= l->wish->priority;
+	       other->pod->priority >= l->wish->priority;
 }
 
 bool look_meets_nominated(const struct look *l, const struct node *node)

@@ -52,17 +52,12 @@ static int64_t start_of(const struct pod *p)
 	return start_ns != 0 ? start_ns : INT64_MAX;
 }
 
-static int32_t priority_of(const struct pod *p)
-{
-	return p->object->facts.pod->priority;
-}
-
 static int compare_importance(const void *x, const void *y)
 {
 	const struct pod *a = *(const struct pod *const *)x, *b = *(const struct pod *const *)y;
 
-	if (priority_of(a) != priority_of(b))
-		return priority_of(a) > priority_of(b) ? -1 : 1;
+	if (a->priority != b->priority)
+		return a->priority > b->priority ? -1 : 1;
 	if (start_of(a) != start_of(b))
 		return start_of(a) < start_of(b) ? -1 : 1;
 	return strcmp(a->object->facts.uid, b->object->facts.uid);
@@ -73,7 +68,7 @@ static size_t less_important(const struct node *node, int32_t priority, struct p
 	size_t n = 0;
 
 	for (size_t i = 0; i < node->n_pods; i++)
-		if (node->pods[i]->state == POD_PLACED && priority_of(node->pods[i]) < priority)
+		if (node->pods[i]->state == POD_PLACED && node->pods[i]->priority < priority)
 			to[n++] = node->pods[i];
 	return n;
 }
@@ -135,7 +130,7 @@ static void weigh(struct sacrifice *s)
 {
 	s->top_priority = INT32_MIN;
 	for (size_t i = 0; i < s->n_victims; i++) {
-		int32_t priority = priority_of(s->victims[i]);
+		int32_t priority = s->victims[i]->priority;
 
 		s->priority_sum += (int64_t)priority + INT32_MAX + 1;
 		if (priority > s->top_priority) {
@@ -277,7 +272,7 @@ static bool waits_for_victims(struct view *view, const struct look *look, const 
 	if (row.object_misfit != FITS)
 		return false; /* It will never do: somewhere else, then. */
 	for (size_t i = 0; i < node->n_pods; i++)
-		if (node->pods[i]->dying && priority_of(node->pods[i]) < look->wish->priority &&
+		if (node->pods[i]->dying && node->pods[i]->priority < look->wish->priority &&
 		    is_being_preempted(view, node->pods[i]))
 			return true;
 	return false;

@@ -22,7 +22,7 @@
 static int compare_queue(const void *key, const struct tree_node *node)
 {
 	const struct waiting *a = key, *b = container_of(node, const struct waiting, link);
-	int32_t x = a->pod->object->facts.pod->priority, y = b->pod->object->facts.pod->priority;
+	int32_t x = a->pod->priority, y = b->pod->priority;
 
 	if (x != y)
 		return x > y ? -1 : 1;

@@ -428,7 +428,7 @@ static void clear_less_important(struct scheduler *s, struct node *node, const s
 	for (size_t i = node->n_nominated; i > 0; i--) {
 		struct waiting *w = node->nominated[i - 1];
 
-		if (w->pod->object->facts.pod->priority >= wish->priority)
+		if (w->pod->priority >= wish->priority)
 			continue;
 		report_cleared(intents, w->pod->object);
 		if (w->pod->state == POD_UNSCHEDULABLE)
