@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/api/kinds.h"
 #include "common/api/make.h"
 #include "common/base/alloc.h"
 #include "controlplane/scheduler/class.h"
@@ -221,29 +222,49 @@ static void set_constraints(struct wish *w, struct cluster *c)
 	arena_reset(&c->work);
 }
 
+/* The selector of the controller called by o; NULL when it has none. In the arena. */
+static const MetaV1__LabelSelector *selector_of(struct view *view, const struct object *o)
+{
+	const void *message = view_message(view, o);
+
+	if (o->kind->descriptor == &apps_v1__replica_set__descriptor) {
+		const AppsV1__ReplicaSet *m = message;
+
+		return m->spec ? m->spec->selector : NULL;
+	}
+	if (o->kind->descriptor == &apps_v1__stateful_set__descriptor) {
+		const AppsV1__StatefulSet *m = message;
+
+		return m->spec ? m->spec->selector : NULL;
+	}
+
+	const CoreV1__ReplicationController *m = message;
+	MetaV1__LabelSelector *all =
+		make(view->arena, MetaV1__LabelSelector, meta_v1__label_selector);
+
+	for (size_t i = 0; m->spec != NULL && i < m->spec->n_selector; i++)
+		string_map_set(all, "matchLabels", text_of(m->spec->selector[i]->key),
+			       text_of(m->spec->selector[i]->value), view->arena);
+	return all->n_matchlabels > 0 ? all : NULL;
+}
+
 /* The selector of the controller that owns the pod, joined with those of Services. */
 static MetaV1__LabelSelector *owner_selector(const struct wish *w, struct view *view,
 					     MetaV1__LabelSelector *all)
 {
+	static const struct {
+		const char *kind, *resource;
+	} controllers[] = { { "ReplicaSet", "replicasets.apps" },
+			    { "StatefulSet", "statefulsets.apps" },
+			    { "ReplicationController", "replicationcontrollers" } };
 	const struct object *o = NULL;
-	const MetaV1__LabelSelector *own = NULL;
-	bool set = strcmp(w->owner_kind, "ReplicaSet") == 0,
-	     stateful = strcmp(w->owner_kind, "StatefulSet") == 0;
+	const MetaV1__LabelSelector *own;
 
-	if (set || stateful)
-		o = view_get(view, set ? "replicasets.apps" : "statefulsets.apps",
-			     w->class->space->name, w->owner_name);
-	if (o == NULL)
-		return all;
-	if (set) {
-		const AppsV1__ReplicaSet *m = view_message(view, o);
-
-		own = m->spec ? m->spec->selector : NULL;
-	} else {
-		const AppsV1__StatefulSet *m = view_message(view, o);
-
-		own = m->spec ? m->spec->selector : NULL;
-	}
+	for (size_t i = 0; i < array_size(controllers); i++)
+		if (strcmp(w->owner_kind, controllers[i].kind) == 0)
+			o = view_get(view, controllers[i].resource, w->class->space->name,
+				     w->owner_name);
+	own = o != NULL ? selector_of(view, o) : NULL;
 	if (own == NULL)
 		return all;
 	if (all == NULL)
