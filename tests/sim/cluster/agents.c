@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/api/kinds.h"
+#include "common/api/storage_names.h"
 #include "common/base/alloc.h"
 #include "tests/sim/cluster/chaos.h"
 #include "tests/sim/cluster/clients.h"
@@ -198,6 +199,7 @@ static void poll(struct chaos *c, struct agent *a)
 		a->pods[i].seen = false;
 	store_walk_node_pods(s, a->name, on_assigned, &(struct poll){ c, a });
 	lives_polled(c, a);
+	volumes_polled(c, a);
 }
 
 /* Whoever says so, also when it is not true any more. */
@@ -268,7 +270,9 @@ uint64_t agents_next_ns(const struct chaos *c)
 
 void agents_notice(struct chaos *c, const struct object *o)
 {
-	const char *name = o->facts.pod != NULL    ? o->facts.pod->node_name
+	const char *volume_node = object_label(o, LOCAL_PATH_NODE);
+	const char *name = volume_node != NULL     ? volume_node
+			   : o->facts.pod != NULL  ? o->facts.pod->node_name
 			   : o->facts.node != NULL ? o->name
 						   : "";
 	struct agent *a = name[0] != '\0' ? agents_named(c, name) : NULL;
@@ -277,6 +281,11 @@ void agents_notice(struct chaos *c, const struct object *o)
 		return;
 	poll_within(c, a, 250);
 	c->sim.interrupted = true;
+}
+
+void agents_poll_again(struct chaos *c, struct agent *a, unsigned ms)
+{
+	poll_within(c, a, ms);
 }
 
 /* --- Faults ------------------------------------------------------------------------------ */

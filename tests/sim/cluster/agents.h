@@ -83,6 +83,12 @@ struct agent *agents_named(struct chaos *c, const char *name);
 void agents_fault(struct chaos *c);
 void agents_come_back(struct chaos *c);
 
+/* A poll within so many milliseconds. */
+void agents_poll_again(struct chaos *c, struct agent *a, unsigned ms);
+
+/* --- volumes.c: volumes of this node that are to go. */
+void volumes_polled(struct chaos *c, struct agent *a);
+
 /* --- lives.c ----------------------------------------------------------------------------- */
 /* One pod of the answer to a poll. */
 void lives_take(struct chaos *c, struct agent *a, const struct object *o);

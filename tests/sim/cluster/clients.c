@@ -251,6 +251,7 @@ static const struct work {
 	{ "resourcequotas", "resourcequota-controller", 3, work_on_quota },
 	{ "services", "endpoint-controller", 9, work_on_service },
 	{ "statefulsets.apps", "statefulset-controller", 14, work_on_statefulset },
+	{ "persistentvolumeclaims", "local-path-provisioner", 6, work_on_volume },
 };
 
 bool clients_have(const char *resource, const char *controller)
@@ -306,6 +307,11 @@ void clients_begin(struct chaos *c)
 	begin_with(c, "namespaces", "", "{'metadata':{'name':'kube-system'}}");
 	begin_with(c, "secrets", "kube-system",
 		   "{'metadata':{'name':'sampan-ca'},'data':{'tls.crt':'cGVt'}}");
+	begin_with(c, "storageclasses.storage.k8s.io", "",
+		   "{'metadata':{'name':'local-path','annotations':{"
+		   "'storageclass.kubernetes.io/is-default-class':'true'}},"
+		   "'provisioner':'sampan.io/local-path','reclaimPolicy':'Delete',"
+		   "'volumeBindingMode':'WaitForFirstConsumer'}");
 	truths_begin(c);
 }
 

@@ -70,6 +70,7 @@ void work_on_replicaset(struct chaos *c);
 void work_on_replicationcontroller(struct chaos *c);
 void work_on_service(struct chaos *c);
 void work_on_statefulset(struct chaos *c);
+void work_on_volume(struct chaos *c);
 void work_on_daemonset(struct chaos *c);
 void work_on_job(struct chaos *c);
 void work_on_cronjob(struct chaos *c);

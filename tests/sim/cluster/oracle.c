@@ -85,6 +85,8 @@ static const struct {
 	{ "jobs.batch", jobs_look_at_job },
 	{ "pods", jobs_look_at_pod },
 	{ "resourcequotas", quotas_look_at_quota },
+	{ "persistentvolumes", volumes_look_at_volume },
+	{ "persistentvolumeclaims", volumes_look_at_claim },
 };
 
 static void on_change(void *ctx, const struct change *change)
@@ -137,6 +139,7 @@ void oracle_fini(struct chaos *c)
 	owners_fini(c);
 	sets_fini(c);
 	jobs_fini(c);
+	volumes_fini(c);
 	map_fini(&c->oracle->claims);
 	map_fini(&c->oracle->nodes);
 	map_fini(&c->oracle->pods);

@@ -14,7 +14,8 @@
  *   oracle_quotas.c     what a namespace may hold
  *   oracle_owners.c     owners and their dependents
  *   oracle_sets.c       StatefulSets, DaemonSets
- *   oracle_jobs.c       Jobs
+ *   oracle_jobs.c       Jobs, CronJobs
+ *   oracle_volumes.c    claims and their volumes
  *   settled*.c          everything as wanted, nothing left over */
 #pragma once
 
@@ -76,6 +77,7 @@ struct oracle {
 	struct map scales, budgets, quotas, namespaces;
 	struct map staying, orphaning, going_namespaces;
 	struct map stateful, daemons, jobs, crons;
+	struct map volumes, claim_uids;
 	struct rollouts_book *rollouts;
 	struct arena work; /* Until the end of one change. */
 };
@@ -135,5 +137,9 @@ void jobs_look_at_cronjob(struct chaos *c, const struct change *change);
 const char *jobs_cron_why_not(struct chaos *c, const struct object *o, const BatchV1__CronJob *m);
 const char *jobs_why_not(struct chaos *c, const struct object *o, const BatchV1__Job *m);
 void jobs_fini(struct chaos *c);
+void volumes_look_at_volume(struct chaos *c, const struct change *change);
+void volumes_look_at_claim(struct chaos *c, const struct change *change);
+void volumes_check_binding(struct chaos *c, const struct object *pod);
+void volumes_fini(struct chaos *c);
 /* One line of a story. */
 void trace_change(struct chaos *c, const struct change *change);

@@ -173,6 +173,7 @@ void nodes_check_binding(struct chaos *c, const struct object *o, const struct n
 		return;
 	check_room(c, o, n);
 	check_ports(c, o);
+	volumes_check_binding(c, o);
 	for (size_t i = 0; i < pod->spec->n_nodeselector; i++)
 		if (pod->spec->nodeselector[i]->value[0] != n->zone)
 			chaos_fail(c, "pod %s/%s is on %s against its selector", o->namespace,

@@ -65,7 +65,9 @@ void owners_look(struct chaos *c, const struct change *change)
 	const struct owner_ref *before, *after;
 
 	note(c, change);
-	if (change->old == NULL || change->new == NULL)
+	/* Whose a claim of a StatefulSet is follows from its retention policy. */
+	if (change->old == NULL || change->new == NULL ||
+	    strcmp(change->new->kind->resource, "persistentvolumeclaims") == 0)
 		return;
 	before = object_controller(change->old);
 	after = object_controller(change->new);

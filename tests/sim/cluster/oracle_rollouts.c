@@ -23,6 +23,7 @@ struct deployment_book {
 	uint64_t recreate_ns; /* Since when. */
 	int32_t replicas;
 	struct recent most, least; /* Pods allowed, available pods demanded. */
+	struct recent paused;      /* It only scales: to what its surge allows, in proportion. */
 };
 
 struct rollouts_book {
@@ -83,6 +84,7 @@ void rollouts_look_at_deployment(struct chaos *c, const struct change *change)
 		d->recreate_ns = c->sim.now_ns;
 	d->recreate = recreate;
 	d->replicas = message->spec->replicas;
+	recent_set(&d->paused, message->spec->paused, c->sim.now_ns);
 	recent_set(&d->most, d->replicas + surge, c->sim.now_ns);
 	recent_set(&d->least, recreate ? 0 : d->replicas - unavailable, c->sim.now_ns);
 }
@@ -199,7 +201,8 @@ void rollouts_look_at_set(struct chaos *c, const struct change *change)
 		if (d->recreate && before == 0 && d->recreate_ns + GRACE_NS < c->sim.now_ns)
 			check_recreate(c, o, set);
 	} else if (set->replicas < before && desired_before == d->replicas &&
-		   set->desired == desired_before && !d->recreate) {
+		   set->desired == desired_before && !d->recreate &&
+		   recent_most(&d->paused, c->sim.now_ns) == 0) {
 		check_available(c, o, set, before, d);
 	}
 }

@@ -1,4 +1,6 @@
 /* StatefulSets and DaemonSets. */
+#include <string.h>
+
 #include "tests/sim/cluster/clients.h"
 
 /* --- StatefulSets ------------------------------------------------------------------------ */
@@ -34,7 +36,8 @@ void work_on_statefulset(struct chaos *c)
 	const struct object *o = draw_object(c, "statefulsets.apps");
 	const char *json;
 
-	if (what < 6 || o == NULL) {
+	/* Those with volumes cannot be sent to where these are not. */
+	if (what < 6 || o == NULL || strncmp(o->name, "vol", 3) == 0) {
 		create_statefulset(c);
 		return;
 	}
@@ -51,6 +54,36 @@ void work_on_statefulset(struct chaos *c)
 		return;
 	}
 	ask(c, "patch", "statefulsets.apps", o->namespace, o->name, json);
+}
+
+/* Each of its pods has a volume, which goes with the set or stays. They run wherever the volume is.
+ */
+void work_on_volume(struct chaos *c)
+{
+	static const char *const retentions[] = { "Retain", "Delete" };
+	const char *app = draw_name(c, "vol", 2), *namespace = draw_namespace(c);
+	unsigned what = sim_draw(&c->sim, 8);
+
+	if (what < 4)
+		ask(c, "create", "statefulsets.apps", namespace, "",
+		    arena_printf(
+			    &c->scratch,
+			    "{'metadata':{'name':'%s'},'spec':{'replicas':%u,'serviceName':'%s','selector':"
+			    "{'matchLabels':{'app':'%s'}},'persistentVolumeClaimRetentionPolicy':{"
+			    "'whenDeleted':'%s','whenScaled':'%s'},'volumeClaimTemplates':[{'metadata':{"
+			    "'name':'data'},'spec':{'accessModes':['ReadWriteOnce'],'resources':{"
+			    "'requests':{'storage':'1Gi'}}}}],'template':{'metadata':{'labels':{'app':"
+			    "'%s'}},'spec':{'terminationGracePeriodSeconds':2,'containers':[{'name':'c',"
+			    "'image':'i:1','volumeMounts':[{'name':'data','mountPath':'/d'}],'resources':{"
+			    "'requests':{'cpu':'50m','memory':'64Mi'}}}]}}}}",
+			    app, 1 + sim_draw(&c->sim, 3), app, app,
+			    retentions[sim_draw(&c->sim, 2)], retentions[sim_draw(&c->sim, 2)],
+			    app));
+	else if (what < 7)
+		ask(c, "patch", "statefulsets.apps", namespace, app,
+		    arena_printf(&c->scratch, "{'spec':{'replicas':%u}}", sim_draw(&c->sim, 4)));
+	else
+		ask_delete(c, "statefulsets.apps", namespace, app);
 }
 
 /* --- DaemonSets -------------------------------------------------------------------------- */
