@@ -48,7 +48,7 @@ static void on_volume(const struct view *v, const struct object *old, const stru
 	if (new != NULL)
 		add_named_claim(v, new, keys);
 	/* A volume with an owner is nobody else's business. */
-	if (text_at(v, o, "spec.claimRef.uid")[0] == '\0' || old == NULL)
+	if (text_at(v, o, "spec.claimRef.uid")[0] == '\0')
 		add_claims(v, o->name, keys);
 }
 
