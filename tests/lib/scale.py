@@ -62,8 +62,8 @@ def wait_for(what, condition, seconds=60, pause=0.1):
             result = condition()
             if result:
                 return result
-        except (OSError, http.client.HTTPException, ValueError):
-            pass
+        except (OSError, http.client.HTTPException, ValueError, KeyError):
+            pass # No answer, or one that says why not.
         time.sleep(pause)
     raise SystemExit(f"gave up waiting for {what}")
 
