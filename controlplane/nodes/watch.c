@@ -29,6 +29,7 @@ static const char *const watchable[] = { "services",
 					 "secrets" /* Certificates alone: see hidden(). */ };
 
 struct answer {
+	const char *node; /* Who asks. */
 	const struct trust *trust;
 	const SampanNode__WatchRequest *request;
 	struct arena *arena;
@@ -47,9 +48,12 @@ static bool may_watch(const char *resource)
 	return false;
 }
 
-/* Of Secrets, proxies see certificates only: those that Ingresses may name. */
+/* Of Secrets, proxies see certificates only: those that Ingresses may name; of pods, their own
+ * unless they need all. */
 static bool hidden(struct answer *a, const struct object *o)
 {
+	if (o->facts.pod != NULL && a->request->own_pods)
+		return strcmp(o->facts.pod->node_name, a->node) != 0;
 	if (strcmp(o->kind->resource, "secrets") != 0)
 		return false;
 
@@ -206,7 +210,8 @@ static void answer_send(struct call *c, struct answer *a, SampanNode__WatchReply
 static void serve_full(struct call *c)
 {
 	SampanNode__WatchReply watch = SAMPAN_NODE__WATCH_REPLY__INIT;
-	struct answer a = { .trust = c->nodes->config.trust,
+	struct answer a = { .node = c->node,
+			    .trust = c->nodes->config.trust,
 			    .request = c->request->watch,
 			    .arena = &c->arena };
 	char *from = a.request->continue_key && a.request->continue_key[0]
@@ -242,7 +247,8 @@ static void serve_full(struct call *c)
 static bool serve_changes(struct call *c, bool force)
 {
 	SampanNode__WatchReply watch = SAMPAN_NODE__WATCH_REPLY__INIT;
-	struct answer a = { .trust = c->nodes->config.trust,
+	struct answer a = { .node = c->node,
+			    .trust = c->nodes->config.trust,
 			    .request = c->request->watch,
 			    .arena = &c->arena };
 	int rc = store_history(c->nodes->config.store, a.request->since_revision, on_history, &a);

@@ -212,6 +212,8 @@ static void pack_request(struct feed *f, struct buf *out)
 		f->place.revision = 0;
 	world_resources(f->world, resources);
 	watch.resources = (char **)resources;
+	watch.has_own_pods = true;
+	watch.own_pods = !f->world->with_pods;
 	while (watch.resources[watch.n_resources] != NULL)
 		watch.n_resources++;
 	watch.has_since_revision = watch.has_park_ms = true;

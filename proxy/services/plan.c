@@ -285,3 +285,33 @@ void plan_redirect(const uint8_t address[4], const uint8_t to[4], uint8_t protoc
 	elements_add(out, &backend);
 	elements_sort(out);
 }
+
+static void put_host_port(const struct world_pod *pod, const struct pod_port *port,
+			  struct elements *out)
+{
+	bool everywhere = port->host_ip.len == 0;
+	struct element frontend =
+		everywhere ? element_np(port->protocol, port->host_port, -1)
+			   : element_svc(port->host_ip.bytes, port->protocol, port->host_port, -1);
+	struct element backend = indexed(&frontend, 0);
+	struct element hairpin = element_hairpin(pod->ips[0].bytes);
+
+	frontend.value = value_of_chain(
+		(struct chain){ .kind = everywhere ? CHAIN_NEPS : CHAIN_EPS, .n = 1 });
+	backend.value = value_of_endpoint(pod->ips[0].bytes, htons(port->port));
+	elements_add(out, &frontend);
+	elements_add(out, &backend);
+	elements_add(out, &hairpin);
+}
+
+void plan_host_ports(const struct world *w, const struct plan_context *ctx, struct elements *out)
+{
+	tree_for_each (pod, &w->pods, struct world_pod, node) {
+		if (strcmp(pod->host, ctx->node) != 0 || pod->ips[0].len != 4)
+			continue;
+		for (size_t i = 0; i < pod->n_ports; i++)
+			if (pod->ports[i].host_port != 0 && pod->ports[i].host_ip.len != 16)
+				put_host_port(pod, &pod->ports[i], out);
+	}
+	elements_sort(out);
+}

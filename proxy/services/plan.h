@@ -24,3 +24,5 @@ void plan_service(const struct service *service, const struct plan_context *ctx,
  */
 void plan_redirect(const uint8_t address[4], const uint8_t to[4], uint8_t protocol, uint16_t port,
 		   struct elements *out);
+/* Ports of the node that lead to its own pods. */
+void plan_host_ports(const struct world *w, const struct plan_context *ctx, struct elements *out);

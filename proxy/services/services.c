@@ -20,7 +20,7 @@ struct services {
 	struct netlink netlink;
 	struct rules *rules;
 	struct map chains; /* Names of the chains in the kernel. */
-	struct rules_part redirects;
+	struct rules_part redirects, host_ports;
 	bool rebuild; /* The table is missing, foreign or in doubt. */
 };
 
@@ -148,6 +148,7 @@ void services_destroy(struct services *s)
 		on_service_gone(s, service);
 	s->world->on_gone = NULL;
 	elements_fini(&s->redirects.have);
+	elements_fini(&s->host_ports.have);
 	netlink_close(&s->netlink);
 	rules_destroy(s->rules);
 	map_fini(&s->chains);
@@ -188,11 +189,24 @@ static void follow_zone(struct services *s)
 	world_mark_all(s->world);
 }
 
+static void follow_host_ports(struct services *s)
+{
+	struct plan_context ctx = { s->node, s->zone, s->dns, lookup, s };
+	struct elements want = { 0 };
+
+	if (!s->world->host_ports_dirty)
+		return;
+	s->world->host_ports_dirty = false;
+	plan_host_ports(s->world, &ctx, &want);
+	rules_set(s->rules, &s->host_ports, &want);
+}
+
 static void plan_dirty(struct services *s)
 {
 	struct service *service;
 
 	follow_zone(s);
+	follow_host_ports(s);
 
 	while ((service = world_next_dirty(s->world)) != NULL)
 		plan(s, service);

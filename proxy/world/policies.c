@@ -72,9 +72,16 @@ static bool same_labels(struct string_entry *const *a, size_t n_a, struct string
 
 /* --- Pods ------------------------------------------------------------------------------ */
 
-static void pod_free(struct world *w, struct world_pod *p)
+static void mark_pod(struct world *w, const struct world_pod *p)
 {
 	w->policies_dirty = true;
+	for (size_t i = 0; i < p->n_ports; i++)
+		w->host_ports_dirty |= p->ports[i].host_port != 0;
+}
+
+static void pod_free(struct world *w, struct world_pod *p)
+{
+	mark_pod(w, p);
 	tree_remove(&w->pods, &p->node);
 	arena_fini(&p->arena);
 	free(p->key);
@@ -88,6 +95,14 @@ static uint8_t protocol_of(const char *text)
 	return text_is(text, "SCTP") ? PROTOCOL_SCTP : PROTOCOL_TCP;
 }
 
+/* 0.0.0.0 and :: */
+static bool is_any(const struct ip *ip)
+{
+	static const uint8_t zeros[16];
+
+	return memcmp(ip->bytes, zeros, ip->len) == 0;
+}
+
 static void read_ports(struct world_pod *ret, const CoreV1__PodSpec *spec)
 {
 	size_t n = 0;
@@ -99,13 +114,19 @@ static void read_ports(struct world_pod *ret, const CoreV1__PodSpec *spec)
 		const CoreV1__Container *c = spec->containers[i];
 
 		for (size_t k = 0; k < c->n_ports; k++) {
-			if (text_empty(c->ports[k]->name))
+			struct pod_port *to = &ret->ports[ret->n_ports];
+
+			if (text_empty(c->ports[k]->name) && c->ports[k]->hostport == 0)
 				continue;
-			ret->ports[ret->n_ports++] = (struct pod_port){
-				.name = arena_strdup(&ret->arena, c->ports[k]->name),
+			*to = (struct pod_port){
+				.name = arena_strdup(&ret->arena, text_of(c->ports[k]->name)),
 				.protocol = protocol_of(c->ports[k]->protocol),
 				.port = (uint16_t)c->ports[k]->containerport,
+				.host_port = (uint16_t)c->ports[k]->hostport,
 			};
+			if (ip_parse(c->ports[k]->hostip, &to->host_ip) && is_any(&to->host_ip))
+				to->host_ip.len = 0;
+			ret->n_ports++;
 		}
 	}
 }
@@ -182,7 +203,7 @@ int apply_pod(struct world *w, const char *namespace, const char *name, const st
 	p->key = steal_ptr(&key);
 	p->seen = w->generation;
 	tree_insert(&w->pods, p->key, &p->node);
-	w->policies_dirty = true;
+	mark_pod(w, p);
 	return 0;
 }
 

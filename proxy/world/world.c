@@ -36,10 +36,9 @@ void world_resources(const struct world *w, const char *ret[WORLD_RESOURCES_MAX 
 		ret[n++] = "ingressclasses.networking.k8s.io";
 		ret[n++] = "secrets";
 	}
-	if (w->with_pods) {
+	if (w->with_pods)
 		ret[n++] = "namespaces";
-		ret[n++] = "pods";
-	}
+	ret[n++] = "pods";
 	ret[n] = NULL;
 }
 

@@ -124,9 +124,10 @@ struct certificate {
 };
 
 struct pod_port {
-	char *name;
+	char *name; /* "" for none. */
 	uint8_t protocol;
-	uint16_t port;
+	uint16_t port, host_port; /* The latter 0 for none. */
+	struct ip host_ip;        /* len 0: every address of the node. */
 };
 
 /* What policies ask about a pod that runs in a network of its own and has an address. */
@@ -139,7 +140,7 @@ struct world_pod {
 	size_t n_ips;
 	struct string_entry **labels;
 	size_t n_labels;
-	struct pod_port *ports; /* Named ones. */
+	struct pod_port *ports; /* With a name or a port of the node. */
 	size_t n_ports;
 	struct arena arena;
 	unsigned seen;
@@ -169,9 +170,9 @@ struct world {
 	bool with_ingress; /* Ingresses are asked for. Set it before anything is applied. */
 	bool ingress_dirty;
 	struct tree pods, namespaces, policies;
-	/* Pods and namespaces are asked for while there is a policy; pods_synced: they are all
-	 * here. */
-	bool with_pods, pods_synced, policies_dirty;
+	/* Namespaces and all pods are asked for while there is a policy, else the node's own pods
+	 * alone; pods_synced: they are all here. */
+	bool with_pods, pods_synced, policies_dirty, host_ports_dirty;
 	struct list dirty; /* Services. */
 	bool nodes_dirty;
 	bool synced;                  /* Everything was seen at least once. */

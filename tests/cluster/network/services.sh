@@ -49,6 +49,7 @@ world() { # EXTRA-SLICES...
 	slice_json sticky "" 8080 TCP "10.244.1.2 n1" "10.244.1.3 n1" "10.244.2.2 n2"
 	service_json datagrams '"clusterIP":"10.96.0.7","ports":[{"port":9,"protocol":"UDP"}]'
 	slice_json datagrams "" "$1" UDP "10.244.1.2 n1"
+	printf '{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"p11"},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i","ports":[{"containerPort":8080,"hostPort":8888},{"containerPort":8080,"hostPort":8889,"hostIP":"192.0.2.1"}]}]},"status":{"phase":"Running","podIP":"10.244.1.2"}},'
 }
 
 world_start
@@ -67,6 +68,10 @@ check "all endpoints get connections" equals "$(spread p11 http://10.96.0.1/)" "
 check "a node reaches a Service" answered_by n1 http://10.96.0.1/ "p*"
 check "a node port from outside" answered_by out http://192.0.2.1:30080/ "p*"
 check "a node port spreads over both nodes" equals "$(spread out http://192.0.2.1:30080/)" "p11 p12 p21"
+check "a port of the node that a pod asks for" answered_by out http://192.0.2.1:8888/ "p11 192.0.2.53"
+check "from the node itself" answered_by n1 http://192.0.2.1:8888/ "p11*"
+check "from the pod itself" answered_by p11 http://192.0.2.1:8888/ "p11*"
+check "at one address of the node" answered_by out http://192.0.2.1:8889/ "p11*"
 check "a node port from a pod" answered_by p11 http://192.0.2.2:30080/ "p*"
 check "a node port from its own node" answered_by n1 http://192.0.2.1:30080/ "p*"
 check "no endpoints: refused at once from a pod" refused_at_once p11 http://10.96.0.4/
