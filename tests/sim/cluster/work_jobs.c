@@ -9,8 +9,8 @@ static const char *job_template(struct chaos *c, const char *app, const char *po
 		"'restartPolicy':'%s','terminationGracePeriodSeconds':%u,'containers':[{'name':'c',"
 		"'image':'i:1','resources':{'requests':{'cpu':'%um','memory':'64Mi'}}}]}}",
 		app, sim_draw(&c->sim, 3) ? 20 * sim_draw(&c->sim, 3) : 90,
-		500 + sim_draw(&c->sim, 8000), policy, 1 + sim_draw(&c->sim, 4),
-		50 + 50 * sim_draw(&c->sim, 3));
+		500 + sim_draw(&c->sim, sim_draw(&c->sim, 4) ? 8000 : 150000), policy,
+		1 + sim_draw(&c->sim, 4), 50 + 50 * sim_draw(&c->sim, 3));
 }
 
 static const char *failure_policy(struct chaos *c)
