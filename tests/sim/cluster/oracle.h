@@ -57,6 +57,8 @@ struct node_book {
 	uint64_t out_of_service_ns;                 /* When last declared so. */
 	bool closed, no_execute;                    /* Cordoned or under the drill taint. */
 	bool only_cordoned;
+	bool tainted;        /* By anything. */
+	uint64_t tainted_ns; /* When last seen. */
 	char zone;
 	int64_t cpu_milli, memory_bytes, pods;
 	int64_t cpu_used, memory_used, pods_used;

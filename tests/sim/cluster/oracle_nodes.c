@@ -71,6 +71,9 @@ static void note_node(struct chaos *c, struct node_book *n, const struct object 
 		n->closed_ns = c->sim.now_ns;
 	n->closed = closed;
 	n->only_cordoned = only_cordoned;
+	if (n->tainted)
+		n->tainted_ns = c->sim.now_ns;
+	n->tainted = has_taint(o, NULL, NULL);
 	n->no_execute = has_taint(o, NULL, "NoExecute");
 	if (n->no_execute)
 		n->no_execute_ns = c->sim.now_ns;

@@ -237,8 +237,8 @@ static bool is_for(struct chaos *c, const struct daemon_book *d, const char *nam
 {
 	const struct node_book *node = node_book(c, name);
 
-	if (!node->present || node->closed || node->no_execute ||
-	    node->closed_ns + GRACE_NS >= c->sim.now_ns)
+	if (!node->present || node->tainted || node->closed_ns + GRACE_NS >= c->sim.now_ns ||
+	    node->tainted_ns + GRACE_NS >= c->sim.now_ns)
 		return false;
 	return node->zone == 'a' || recent_most(&d->only_a, c->sim.now_ns) == 0;
 }
