@@ -198,7 +198,8 @@ void rollouts_look_at_set(struct chaos *c, const struct change *change)
 		return;
 	if (set->replicas > before) {
 		check_surge(c, o, set, d);
-		if (d->recreate && before == 0 && d->recreate_ns + GRACE_NS < c->sim.now_ns)
+		if (d->recreate && before == 0 && d->recreate_ns + GRACE_NS < c->sim.now_ns &&
+		    recent_most(&d->paused, c->sim.now_ns) == 0)
 			check_recreate(c, o, set);
 	} else if (set->replicas < before && desired_before == d->replicas &&
 		   set->desired == desired_before && !d->recreate &&
