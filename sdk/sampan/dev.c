@@ -116,8 +116,8 @@ static int save_conf(const struct dev *d, struct status *st)
 	return file_write(path, 0600, text, strlen(text), st);
 }
 
-/* Every master gets this socket; the kernel deals new connections out among those that live. Port 0
- * picks 6443 if it is free, else any. */
+/* Every master gets such a socket; the kernel deals new connections out among those that live. Port 0
+ * chooses 6443 if it is free, else any. */
 static int open_api_socket(struct dev *d, struct status *st)
 {
 	int on = 1;
@@ -140,9 +140,11 @@ static int open_api_socket(struct dev *d, struct status *st)
 				d->api_fd = fd;
 				return 0;
 			}
-			close(fd);
+			/* Shared from now on, by our masters alone: who else chooses finds it taken
+			 * for as long as this process lives. */
+			setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
 			d->api_port = ntohs(address.sin_port);
-			return open_api_socket(d, st);
+			return 0;
 		}
 		close(fd);
 	}
@@ -435,11 +437,8 @@ static int up(struct dev *d, struct status *st)
 		d->masters = MASTERS_DEFAULT;
 	if (d->nodes == UNSAID)
 		d->nodes = NODES_DEFAULT;
-	if (rc == 0 && d->api_port == 0) {
+	if (rc == 0 && d->api_port == 0)
 		rc = open_api_socket(d, st);
-		if (rc == 0)
-			close(d->api_fd);
-	}
 	if (rc == 0)
 		rc = save_conf(d, st);
 	if (rc == 0)

@@ -36,9 +36,10 @@ code() { api "$@" -o /dev/null -w '%{http_code}'; }
 kubectls() {
 	local old=$root/build/kubectl-debian/usr/bin/kubectl dir
 	if [ ! -x "$old" ]; then
-		(mkdir -p "$root/build/kubectl-debian" && cd "$root/build/kubectl-debian" &&
-			apt-get download -qq kubernetes-client && dpkg-deb -x kubernetes-client_*.deb . &&
-			rm -f kubernetes-client_*.deb) >/dev/null 2>&1
+		# Whole or not at all: other scripts run beside this one.
+		(mkdir -p "$work/kubectl" && cd "$work/kubectl" && apt-get download -qq kubernetes-client &&
+			dpkg-deb -x kubernetes-client_*.deb . && mkdir -p "$(dirname "$old")" &&
+			cp usr/bin/kubectl "$old.$$" && mv "$old.$$" "$old") >/dev/null 2>&1
 	fi
 	[ -x "$old" ] && echo "$old"
 	dir=$(dirname "$(readlink -f "$(command -v kubectl)")")

@@ -194,7 +194,7 @@ check "and gone at once" wait_for 5 status_of late.example.org / "404 "
 check "endpoints change under load, and no request fails" changes_under_load
 check "all of it without loading HAProxy anew" equals "$(loads)" "$loads"
 
-chat_client 6 &
+{ chat_client 6; echo $? >"$work/chat"; } &
 chat=$!
 kill -9 "$(proxy_pid n1)"
 check "requests go on without the proxy" none_failed "$(hammer 1)"
@@ -205,7 +205,8 @@ proxy_start n1
 check "a proxy that starts loads HAProxy again" wait_for 10 more_loads "$loads"
 wait $hammer
 check "and no request fails" none_failed "$(cat "$work/hammer")"
-check "nor does a WebSocket end" wait $chat
+wait $chat
+check "nor does a WebSocket end" equals "$(cat "$work/chat")" 0
 kill -9 "$(haproxy_pid)"
 check "an HAProxy that died is started again" wait_for 10 served_by shop.example.com / "p*"
 check "for everybody" served_by shop.example.com /api/v1 "p21*"

@@ -103,6 +103,8 @@ grows() {
 	[ "$(stat -c %s "$work/stream")" -gt "$before" ]
 }
 stands_still() { ! grows; }
+listens() { net p11 socat -u OPEN:/dev/null TCP:10.244.1.2:8082; }
+wait_for 5 listens >/dev/null 2>&1
 in_background p12 socat -u TCP:10.244.1.2:8082 CREATE:"$work/stream"
 check "a stream runs" wait_for 5 grows
 policies "$web,\"ingress\":[{\"ports\":[{\"port\":8082}]}]"

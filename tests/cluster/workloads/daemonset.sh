@@ -78,6 +78,7 @@ check "a label goes" kubectl label node node-3 role-
 check "and the pod with it" wait_for 30 on_nodes node-1
 check "back to all" daemon four "$rolling"
 check "nodes" wait_for 30 on_nodes node-1 node-2 node-3
+check "all of them new" kubectl rollout status daemonset/d --timeout=60s
 check "a taint keeps what is there" kubectl taint node node-1 maintenance=yes:NoSchedule
 check "but makes it misscheduled" wait_for 10 has numberMisscheduled 1
 check "cordoning does not matter" kubectl cordon node-2

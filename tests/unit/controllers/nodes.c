@@ -331,17 +331,19 @@ static void nodes_are_told_how_long_they_may_remember(void **state)
 
 	for (size_t i = 0; i < array_size(cases_); i++) {
 		auto_with(world_fini) struct world w = { 0 };
-		const char *annotation =
+		const char *annotation;
+		struct intents intents;
+		struct view v;
+
+		world_init(&w);
+		annotation =
 			cases_[i].before != NULL
 				? arena_printf(
 					  &w.arena,
 					  ",'annotations':{'node.alpha.kubernetes.io/ttl':'%s'}",
 					  cases_[i].before)
 				: "";
-		struct intents intents;
-		struct view v;
 
-		world_init(&w);
 		for (size_t k = 0; k < cases_[i].nodes; k++)
 			world_put(&w, arena_printf(&w.arena,
 						   "{'kind':'Node','metadata':{'name':'n%zu'%s}}",
