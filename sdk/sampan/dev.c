@@ -130,9 +130,10 @@ static int open_api_socket(struct dev *d, struct status *st)
 		int port = d->api_port ? d->api_port : attempt == 0 ? 6443 : 0;
 
 		/* While we choose, nobody may share the port; afterwards our masters do. */
-		if (d->api_port != 0)
+		if (d->api_port != 0) {
 			setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+			setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		}
 		address.sin_port = htons((uint16_t)port);
 		if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
 		    getsockname(fd, (struct sockaddr *)&address, &n) == 0) {

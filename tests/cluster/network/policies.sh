@@ -58,7 +58,7 @@ check "through the Service, too" wait_for 15 may p21 http://10.96.0.1/
 
 policies "$web,\"policyTypes\":[\"Ingress\"]"
 check "a policy without rules closes the pod, but not to its node" allows --+
-check "nor to answers of what it asks itself" may p11 http://10.244.2.2:8080/
+check "nor to answers of what it asks itself" wait_for 8 may p11 http://10.244.2.2:8080/
 check "the Service leads to the same refusal" may_not p21 http://10.96.0.1/
 check "others are not concerned" may p21 http://10.244.1.3:8080/
 
