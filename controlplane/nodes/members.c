@@ -293,7 +293,12 @@ static void on_member_added(void *ctx, int rc)
 	struct membership *m = ctx;
 
 	members_look(m->nodes);
-	membership_end(m, rc == -EEXIST ? 0 : rc, "the master could not be made a member; try again");
+	if (rc == -EEXIST)
+		rc = 0;
+	/* One change at a time: the master before may be on its way to a vote. */
+	if (rc == -EBUSY)
+		rc = -ESHUTDOWN;
+	membership_end(m, rc, "the master could not be made a member; try again");
 }
 
 static void on_line_added(void *ctx, int rc, const char *message)

@@ -250,9 +250,9 @@ int join_token_parse(const char *text, struct join_token *ret, struct status *st
 	return 0;
 }
 
-static int post_join(const char *host, int port, const struct join_token *token,
-		     SampanJoin__JoinRequest *request, SampanJoin__JoinReply **ret_reply,
-		     struct status *st)
+static int post_join_once(const char *host, int port, const struct join_token *token,
+			  SampanJoin__JoinRequest *request, SampanJoin__JoinReply **ret_reply,
+			  struct status *st)
 {
 	struct client *client = NULL;
 	struct buf body = { 0 }, answer = { 0 };
@@ -280,6 +280,23 @@ static int post_join(const char *host, int port, const struct join_token *token,
 	client_close(client);
 	buf_fini(&body);
 	buf_fini(&answer);
+	return rc;
+}
+
+/* There may be no leader for a moment, or another master may be joining. */
+static int post_join(const char *host, int port, const struct join_token *token,
+		     SampanJoin__JoinRequest *request, SampanJoin__JoinReply **ret_reply,
+		     struct status *st)
+{
+	enum { TRIES_MAX = 75, PAUSE_US = 200000 };
+	int rc = post_join_once(host, port, token, request, ret_reply, st);
+
+	for (int i = 1; rc < 0 && st->http_code == 503 && i < TRIES_MAX; i++) {
+		usleep(PAUSE_US);
+		status_fini(st);
+		*st = (struct status){ 0 };
+		rc = post_join_once(host, port, token, request, ret_reply, st);
+	}
 	return rc;
 }
 

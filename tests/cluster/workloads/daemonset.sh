@@ -91,7 +91,9 @@ check "without it, it comes back" wait_for 30 on_nodes node-1 node-2 node-3
 
 check "and is well" wait_for 30 has numberAvailable 3
 # Between two failures it runs for a moment, so being ready must last.
-check "one that fails" kubectl patch ds d --type=json -p '[{"op":"add","path":"/spec/minReadySeconds","value":15},{"op":"replace","path":"/spec/template/spec/containers/0/command","value":["sh","-c","exit 1"]}]'
+check "which it shall" kubectl patch ds d -p '{"spec":{"minReadySeconds":15}}'
+check "do" wait_for 40 has numberAvailable 3
+check "one that fails" kubectl patch ds d --type=json -p '[{"op":"replace","path":"/spec/template/spec/containers/0/command","value":["sh","-c","exit 1"]}]'
 one_is_new() { has updatedNumberScheduled 1 && has numberAvailable 2; }
 check "stops the rollout at one node" wait_for 60 one_is_new
 check "surge and unavailable exclude each other" contains \
