@@ -56,6 +56,11 @@ serve() { # NAMESPACE ADDRESS PORT: answers every request with the namespace's n
 		    request_queue_size = 256
 		S((sys.argv[2], int(sys.argv[3])), H).serve_forever()
 	PY
+	wait_for 20 listens_at "$1" "$2:$3"
+}
+
+listens_at() { # NAMESPACE ADDRESS:PORT
+	[ -n "$(net "$1" ss -Htln "src $2")" ]
 }
 
 conf() { # NODE ADDRESS
