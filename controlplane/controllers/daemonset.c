@@ -9,6 +9,7 @@
 
 #include "common/base/cleanup.h"
 #include "common/base/map.h"
+#include "controlplane/scheduler/node_rules.h"
 
 /* --- Nodes and pods side by side -------------------------------------------------- */
 
@@ -315,35 +316,11 @@ static void refused(struct view *v, struct key key, const struct refusal *refusa
 
 /* --- What wakes it ---------------------------------------------------------------- */
 
-static bool same_labels(const struct facts *a, const struct facts *b)
-{
-	if (a->n_labels != b->n_labels)
-		return false;
-	for (size_t i = 0; i < a->n_labels; i++)
-		if (strcmp(a->labels[i].key, b->labels[i].key) != 0 ||
-		    strcmp(a->labels[i].value, b->labels[i].value) != 0)
-			return false;
-	return true;
-}
-
-static bool same_taints(const struct node_facts *a, const struct node_facts *b)
-{
-	if (a->n_taints != b->n_taints)
-		return false;
-	for (size_t i = 0; i < a->n_taints; i++)
-		if (strcmp(a->taints[i].key, b->taints[i].key) != 0 ||
-		    strcmp(a->taints[i].value, b->taints[i].value) != 0 ||
-		    strcmp(a->taints[i].effect, b->taints[i].effect) != 0)
-			return false;
-	return true;
-}
-
 /* A node's labels and taints are all that decides; its state changes much more often. */
 static void on_node(const struct view *v, const struct object *old, const struct object *new,
 		    struct keys *keys)
 {
-	if (old != NULL && new != NULL && same_labels(&old->facts, &new->facts) &&
-	    same_taints(old->facts.node, new->facts.node))
+	if (old != NULL && new != NULL && !node_rules_move(old, new))
 		return;
 	keys_add_all(keys, v, DAEMON_RESOURCE, NULL);
 }

@@ -8,6 +8,7 @@
 #include "common/base/alloc.h"
 #include "controlplane/scheduler/class.h"
 #include "controlplane/scheduler/node_facts.h"
+#include "controlplane/scheduler/node_rules.h"
 #include "controlplane/scheduler/places.h"
 #include "controlplane/scheduler/spaces.h"
 #include "controlplane/scheduler/terms.h"
@@ -162,7 +163,7 @@ static void count_pods(struct node *node, int sign)
 void cluster_node_set(struct cluster *c, struct node *node, const struct object *object)
 {
 	const struct object *before = node->object;
-	bool moves = before == NULL || object == NULL || node_facts_move(before, object);
+	bool moves = before == NULL || object == NULL || node_rules_move(before, object);
 
 	c->n_real += (object != NULL) - (before != NULL);
 	c->order_stale = c->order_stale || moves;

@@ -1,4 +1,5 @@
 #include "controlplane/scheduler/node_facts.h"
+#include "controlplane/scheduler/node_rules.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -169,36 +170,6 @@ void node_facts_fini(struct cluster *c, struct node *node)
 
 /* --- What differs -------------------------------------------------------------------- */
 
-bool node_facts_same_labels(const struct object *old, const struct object *new)
-{
-	const struct facts *a = &old->facts, *b = &new->facts;
-
-	if (a->n_labels != b->n_labels)
-		return false;
-	for (size_t i = 0; i < a->n_labels; i++)
-		if (strcmp(a->labels[i].key, b->labels[i].key) != 0 ||
-		    strcmp(a->labels[i].value, b->labels[i].value) != 0)
-			return false;
-	return true;
-}
-
-static bool same_taints(const struct node_facts *a, const struct node_facts *b)
-{
-	if (a->n_taints != b->n_taints)
-		return false;
-	for (size_t i = 0; i < a->n_taints; i++)
-		if (strcmp(a->taints[i].key, b->taints[i].key) != 0 ||
-		    strcmp(a->taints[i].value, b->taints[i].value) != 0 ||
-		    strcmp(a->taints[i].effect, b->taints[i].effect) != 0)
-			return false;
-	return true;
-}
-
-bool node_facts_move(const struct object *old, const struct object *new)
-{
-	return !node_facts_same_labels(old, new) || !same_taints(old->facts.node, new->facts.node);
-}
-
 /* The whole map of what it offers, byte by byte: stored maps are sorted. */
 static bool same_allocatable(const struct object *old, const struct object *new)
 {
@@ -221,5 +192,5 @@ static bool same_allocatable(const struct object *old, const struct object *new)
 bool node_facts_differ(const struct object *old, const struct object *new)
 {
 	return old->facts.node->unschedulable != new->facts.node->unschedulable ||
-	       node_facts_move(old, new) || !same_allocatable(old, new);
+	       node_rules_move(old, new) || !same_allocatable(old, new);
 }

@@ -7,8 +7,5 @@
 /* From node->object, which may be NULL, into the node. before: the object it had. */
 void node_facts_read(struct cluster *c, struct node *node, const struct object *before);
 void node_facts_fini(struct cluster *c, struct node *node);
-/* Whether labels or taints differ, by which places and inclusions are made. */
-bool node_facts_move(const struct object *old, const struct object *new);
 /* Whether a pod may fit now that did not fit before. */
 bool node_facts_differ(const struct object *old, const struct object *new);
-bool node_facts_same_labels(const struct object *old, const struct object *new);

@@ -131,3 +131,35 @@ bool node_rules_affinity(const CoreV1__PodSpec *spec, const struct object *node)
 			return true;
 	return false;
 }
+
+/* --- What differs ---------------------------------------------------------------- */
+
+bool node_rules_same_labels(const struct object *old, const struct object *new)
+{
+	const struct facts *a = &old->facts, *b = &new->facts;
+
+	if (a->n_labels != b->n_labels)
+		return false;
+	for (size_t i = 0; i < a->n_labels; i++)
+		if (strcmp(a->labels[i].key, b->labels[i].key) != 0 ||
+		    strcmp(a->labels[i].value, b->labels[i].value) != 0)
+			return false;
+	return true;
+}
+
+static bool same_taints(const struct node_facts *a, const struct node_facts *b)
+{
+	if (a->n_taints != b->n_taints)
+		return false;
+	for (size_t i = 0; i < a->n_taints; i++)
+		if (strcmp(a->taints[i].key, b->taints[i].key) != 0 ||
+		    strcmp(a->taints[i].value, b->taints[i].value) != 0 ||
+		    strcmp(a->taints[i].effect, b->taints[i].effect) != 0)
+			return false;
+	return true;
+}
+
+bool node_rules_move(const struct object *old, const struct object *new)
+{
+	return !node_rules_same_labels(old, new) || !same_taints(old->facts.node, new->facts.node);
+}

@@ -20,3 +20,6 @@ size_t node_rules_untolerated(const CoreV1__PodSpec *spec, const struct node_fac
 			      const char *effect);
 /* Every NoSchedule and NoExecute taint is tolerated. */
 bool node_rules_taints(const CoreV1__PodSpec *spec, const struct node_facts *node);
+/* Whether two states of a Node differ in what the rules above look at: labels and taints. */
+bool node_rules_move(const struct object *old, const struct object *new);
+bool node_rules_same_labels(const struct object *old, const struct object *new);

@@ -11,6 +11,7 @@
 #include "controlplane/scheduler/class.h"
 #include "controlplane/scheduler/internal.h"
 #include "controlplane/scheduler/node_facts.h"
+#include "controlplane/scheduler/node_rules.h"
 #include "controlplane/scheduler/report.h"
 #include "controlplane/scheduler/spaces.h"
 #include "controlplane/store/wire.h"
@@ -223,7 +224,7 @@ static void on_node(struct scheduler *s, const struct object *old, const struct 
 	struct cluster *c = &s->cluster;
 	struct node *node = cluster_node_make(c, new ? new->name : old->name);
 	const struct object *before = node->object;
-	bool moved = before == NULL || new == NULL || node_facts_move(before, new);
+	bool moved = before == NULL || new == NULL || node_rules_move(before, new);
 	bool helps = moved || node_facts_differ(before, new);
 
 	if (before == NULL && new == NULL) {
@@ -247,7 +248,7 @@ static void on_node(struct scheduler *s, const struct object *old, const struct 
 static void on_namespace(struct scheduler *s, const struct object *old, const struct object *new,
 			 int64_t now_ns)
 {
-	bool labels = old == NULL || new == NULL || !node_facts_same_labels(old, new);
+	bool labels = old == NULL || new == NULL || !node_rules_same_labels(old, new);
 
 	spaces_on_namespace(&s->cluster, old, new);
 	if (labels)
